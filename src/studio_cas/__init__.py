@@ -1,0 +1,1 @@
+"""Content-addressed artifact store for people who train models."""

@@ -1,0 +1,1 @@
+"""The command `studio`, one file a command."""

@@ -1,0 +1,1 @@
+"""Experiments: what a run is, and how it is run."""

@@ -1,0 +1,1 @@
+"""Every persisted byte: pure encoders and decoders."""

@@ -1,0 +1,1 @@
+"""Packs, the catalog and versions, over a backend."""

@@ -1,0 +1,1 @@
+"""What tests share; nothing that is shipped imports it."""
