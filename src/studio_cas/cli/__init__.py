@@ -1,1 +1,1 @@
-"""The command `studio`, one file a command."""
+"""The `studio` command line: one file a command, imported when it is called."""

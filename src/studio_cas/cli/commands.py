@@ -1,0 +1,76 @@
+"""The table of commands: names and short helps are known beforehand, a module is imported when its command is called.
+
+A command's module has a typer app named `app`, with one command, or with several where it is a group. The shared
+options (--config, --store, --home, --verbose) may stand before the command's name or after it; a command that parses
+its arguments itself (`ignore_unknown_options`) gets them before its name only.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+from studio_cas.cli.session import shared_options
+
+if TYPE_CHECKING:
+    from typer import _click as click
+
+COMMANDS = {
+    "run": "Run a script, and capture what it reads and writes.",
+    "push": "Capture a folder or a file as a new version, now.",
+    "pull": "Fetch an artifact, or a part of it.",
+    "ls": "List experiments, artifacts, or the files in one.",
+    "log": "List the versions of an artifact, the newest first.",
+    "diff": "Show what changed between two versions.",
+    "cat": "Write one file of an artifact to standard output.",
+    "info": "Show all that is known of one version.",
+    "du": "Show how many bytes each artifact takes, and shares.",
+    "cache": "Show or clean the artifacts kept on this machine.",
+    "config": "Show the configuration in force, and its origins.",
+    "doctor": "Check that everything is in order, and say what to do.",
+}
+
+
+def new_app(**settings: Any) -> typer.Typer:
+    """A typer app as all of ours are: plain help, no completion options, exceptions left to the boundary."""
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        **settings,
+    )
+
+
+def load(name: str) -> click.Command:
+    """Import the module of command `name`, and build the command with the shared options."""
+    app: typer.Typer = import_module(f"studio_cas.cli.{name}").app
+    command = typer.main.get_command(app)
+    for leaf in command.commands.values() if isinstance(command, TyperGroup) else [command]:
+        if not leaf.context_settings.get("ignore_unknown_options"):
+            leaf.params.extend(shared_options())
+    return command
+
+
+class LazyCommands(TyperGroup):
+    """A group that knows its commands by name, and imports one only when it is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.params.extend(shared_options())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The command of that name, its module imported now."""
+        if cmd_name not in COMMANDS:
+            close = get_close_matches(cmd_name, COMMANDS, n=1)
+            ctx.fail(f"there is no command {cmd_name!r}" + (f": did you mean {close[0]!r}?" if close else ""))
+        return load(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # inherited
+        """Write the table of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))

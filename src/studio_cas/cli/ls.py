@@ -1,0 +1,93 @@
+"""`studio ls`: experiments, their artifacts, or the files in one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studio_cas.cli.commands import new_app
+from studio_cas.cli.records import entry_record, version_record
+from studio_cas.cli.rendering import age, print_json, print_json_list, print_table, shown, size
+from studio_cas.cli.session import session_of, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from studio_cas.store.store import Store
+    from studio_cas.worktree.listing import Entry
+
+app = new_app()
+KIND_LETTERS = {"folder": "d", "symlink": "l"}
+
+
+@app.command(epilog="Example: studio ls my_run/weights@3")
+def ls(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[EXP[/TAG[@VERSION][/PATH]]]", help="Where to look; else at all experiments."),
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="The files in folders too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List experiments, the artifacts of one, or the files in an artifact."""
+    with session_of(ctx).open_store() as store:
+        if name is None:
+            _list_experiments(store, as_json=as_json)
+        elif "/" not in name.rstrip("/"):
+            _list_artifacts(store, name.rstrip("/"), as_json=as_json)
+        else:
+            _list_files(store, name, recursive=recursive, as_json=as_json)
+
+
+def _list_experiments(store: Store, *, as_json: bool) -> None:
+    from studio_cas.store.versions import list_experiments
+
+    names = list_experiments(store)
+    if as_json:
+        print_json(names)
+    else:
+        print("".join(f"{name}\n" for name in names), end="")
+
+
+def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> None:
+    from studio_cas.formats.spec import Spec
+    from studio_cas.store.versions import list_tags
+
+    latest = [version_of(store, Spec(experiment, tag)) for tag in list_tags(store, experiment)]
+    if as_json:
+        print_json([version_record(version) for version in latest])
+        return
+    now = time.time()
+    rows = [(v.tag, str(v.number), f"{v.entries:,}", size(v.size), age(now - v.time)) for v in latest]
+    print_table(("TAG", "VERSION", "FILES", "SIZE", "CAPTURED"), rows, right=(1, 2, 3))
+
+
+def _list_files(store: Store, name: str, *, recursive: bool, as_json: bool) -> None:
+    from studio_cas.formats.spec import parse_spec
+    from studio_cas.worktree.listing import entries
+
+    spec = parse_spec(name)
+    found = entries(store, version_of(store, spec), spec.path)
+    listed = found if recursive else _direct_children(found, spec.path)
+    if as_json:
+        print_json_list(entry_record(entry) for entry in listed)
+        return
+    for entry in listed:
+        print(_line(entry))
+
+
+def _direct_children(found: Iterable[Entry], path: bytes) -> Iterator[Entry]:
+    depth = path.count(b"/") + 1 if path else 0
+    return (
+        entry for entry in found if entry.path.count(b"/") == depth or (entry.path == path and entry.kind != "folder")
+    )
+
+
+def _line(entry: Entry) -> str:
+    letter = KIND_LETTERS.get(entry.kind, "x" if entry.executable else "-")
+    amount = size(entry.size) if letter in "x-" else ""
+    suffix = "/" if letter == "d" else f" -> {shown(entry.target or b'')}" if letter == "l" else ""
+    return f"{letter} {amount:>10}  {shown(entry.path)}{suffix}"

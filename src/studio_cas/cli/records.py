@@ -1,0 +1,68 @@
+"""What commands print of versions, entries and changes; the JSON keys are stable, and listed in docs/cli.md."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from studio_cas.cli.rendering import shown, size, timestamp
+
+if TYPE_CHECKING:
+    from studio_cas.store.versions import Version
+    from studio_cas.worktree.diff import Change
+    from studio_cas.worktree.listing import Entry
+
+
+def version_record(version: Version) -> dict[str, Any]:
+    """A version, without the packs it uses."""
+    return {
+        "experiment": version.experiment,
+        "tag": version.tag,
+        "version": version.number,
+        "manifest": str(version.manifest_id),
+        "files": version.entries,
+        "size": version.size,
+        "stored": version.stored,
+        "time": timestamp(version.time),
+        "host": version.host,
+        "user": version.user,
+        "parent": version.parent,
+        "final": version.final,
+        "is_file": version.is_file,
+        "stale": list(version.stale),
+        "skipped": list(version.skipped),
+    }
+
+
+def entry_record(entry: Entry) -> dict[str, Any]:
+    """One file, folder or link of a version; `mtime` in seconds since the epoch."""
+    return {
+        "path": os.fsdecode(entry.path),
+        "kind": str(entry.kind),
+        "size": entry.size,
+        "executable": entry.executable,
+        "mtime": entry.mtime_ns / 1e9 if entry.mtime_ns is not None else None,
+        "target": os.fsdecode(entry.target) if entry.target else None,
+    }
+
+
+def change_record(change: Change) -> dict[str, Any]:
+    """One difference between two versions, or between a version and a folder."""
+    return {
+        "path": os.fsdecode(change.path),
+        "change": change.kind,
+        "old_size": change.old_size,
+        "new_size": change.new_size,
+    }
+
+
+MARKS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+def change_line(change: Change) -> str:
+    """`+ path (size)`, `- path (size)` or `~ path (old size -> new size)`."""
+    if change.kind == "changed" and change.old_size != change.new_size:
+        amount = f"{size(change.old_size or 0)} -> {size(change.new_size or 0)}"
+    else:
+        amount = size(change.new_size if change.new_size is not None else change.old_size or 0)
+    return f"{MARKS[change.kind]} {shown(change.path)} ({amount})"
