@@ -1,0 +1,1 @@
+"""Where files are cut: content-defined, fixed, and at tensor boundaries."""

@@ -1,0 +1,63 @@
+"""Which profile a file is cut with. It follows from the file's bytes and name alone, never from history or machine.
+
+    cdc      content-defined; the default
+    fixed    equal pieces: databases that are rewritten in place (SQLite by its magic, LMDB by its names)
+    tensor   content-defined, begun anew at each large tensor: safetensors, and zip-stored .pt/.pth/.ckpt/.npz
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from studio_cas.chunking import tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    ReadAt = Callable[[int, int], bytes]
+
+SQLITE_MAGIC = b"SQLite format 3\0"
+LMDB_NAMES = (b".mdb", b".lmdb")
+HEAD = 16
+
+
+class Profile(IntEnum):
+    """Persisted in manifests."""
+
+    CDC = 0
+    FIXED = 1
+    TENSOR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """A profile, and the offsets at which cutting begins anew, ascending, ending with the file's size."""
+
+    profile: Profile
+    regions: tuple[int, ...]
+
+
+def choose(name: bytes, size: int, read_at: ReadAt, minimum: int) -> Cutting:
+    """The cutting of the file `name` of `size` bytes; `read_at(offset, length)` reads it.
+
+    Files of at most `minimum` bytes are one chunk whatever the profile, and are called `cdc` unread.
+    """
+    plain = Cutting(Profile.CDC, (size,))
+    if size <= minimum:
+        return plain
+    lower = name.lower()
+    if lower.endswith(LMDB_NAMES):
+        return Cutting(Profile.FIXED, (size,))
+    head = read_at(0, HEAD)
+    if head == SQLITE_MAGIC:
+        return Cutting(Profile.FIXED, (size,))
+    if lower.endswith(b".safetensors"):
+        spans = tensor.safetensors_spans(size, read_at)
+    elif head[:4] == tensor.ZIP_LOCAL_MAGIC and lower.endswith(tensor.ZIP_NAMES):
+        spans = tensor.zip_spans(size, read_at)
+    else:
+        return plain
+    regions = tensor.boundaries(spans, size, minimum)
+    return Cutting(Profile.TENSOR, regions) if len(regions) > 1 else plain

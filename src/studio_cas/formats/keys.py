@@ -1,0 +1,56 @@
+"""The keys of every object in a store, and the names that may stand in them."""
+
+from __future__ import annotations
+
+import re
+
+from studio_cas.errors import UsageError
+from studio_cas.ids import PackId
+
+FORMAT = "format.json"
+VERSIONS = "versions/"
+EXPERIMENTS = "experiments/"
+HOOKS = "hooks/"
+PINS = "pins/"
+GC = "gc/"
+PACKS = "packs/"
+TREES = "trees/"
+NUMBER_DIGITS = 16
+NUMBER_LIMIT = 10**NUMBER_DIGITS - 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}")
+
+
+def check_name(name: str, what: str) -> str:
+    """`name`, where it may name an experiment or a tag (`what` says which). Raises UsageError."""
+    if not _NAME.fullmatch(name):
+        message = (
+            f"{name!r} cannot name {what}: use 1 to 128 letters, digits and . _ + = -, and begin with a letter or a digit"
+        )
+        raise UsageError(message)
+    return name
+
+
+def pack(pack_id: PackId, *, tree: bool = False) -> str:
+    """The key of a data pack, or of a tree pack."""
+    text = pack_id.hex()
+    return f"{TREES if tree else PACKS}{text[:2]}/{text}"
+
+
+def pack_id_of(key: str) -> PackId:
+    """The pack id in `key`."""
+    return PackId.parse(key.rsplit("/", 1)[1])
+
+
+def versions(experiment: str, tag: str) -> str:
+    """The prefix of the version records of a tag."""
+    return f"{VERSIONS}{experiment}/{tag}/"
+
+
+def version(experiment: str, tag: str, number: int) -> str:
+    """The key of version `number`: inverted, so that the newest sorts first."""
+    return f"{versions(experiment, tag)}{NUMBER_LIMIT - number:0{NUMBER_DIGITS}}"
+
+
+def version_number(key: str) -> int:
+    """The version number in `key`."""
+    return NUMBER_LIMIT - int(key.rsplit("/", 1)[1])
