@@ -1,0 +1,36 @@
+"""`studio cat`: one file of an artifact, to standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from studio_cas.cli.commands import new_app
+from studio_cas.cli.session import session_of, version_of
+from studio_cas.errors import UsageError
+
+app = new_app()
+
+
+@app.command(epilog="Example: studio cat my_run/output@-1/output.txt | tail")
+def cat(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="EXP/TAG[@VERSION][/PATH]", help="The file.")],
+) -> None:
+    """Write one file of an artifact to standard output, as it is. PATH may be left out where the artifact is a file."""
+    from studio_cas.formats.spec import parse_spec
+    from studio_cas.worktree.listing import entries, read_file
+
+    spec = parse_spec(name)
+    with session_of(ctx).open_store() as store:
+        version = version_of(store, spec)
+        path = spec.path
+        if not path:
+            if not version.is_file:
+                raise UsageError(f"{name} is a folder: name a file in it, as studio ls {name} shows them")
+            path = next(entries(store, version)).path
+        for piece in read_file(store, version, path):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()

@@ -1,0 +1,57 @@
+"""`studio info`: all that is known of one version."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from studio_cas.cli.commands import new_app
+from studio_cas.cli.records import version_record
+from studio_cas.cli.rendering import age, print_json, printable, size, timestamp
+from studio_cas.cli.session import session_of, version_of
+
+if TYPE_CHECKING:
+    from studio_cas.store.versions import Version
+
+app = new_app()
+
+
+@app.command(epilog="Example: studio info my_run/weights@3")
+def info(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="EXP/TAG[@VERSION]", help="The version; else the latest.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show all that is known of one version: its identity, its sizes, who made it, what it lacks."""
+    from studio_cas.formats.spec import parse_spec
+
+    with session_of(ctx).open_store() as store:
+        version = version_of(store, parse_spec(name))
+        if as_json:
+            print_json(_record(version, store.backend.url))
+            return
+        for label, value in _lines(version, store.backend.url):
+            print(f"{label + ':':<10}{printable(value)}")
+
+
+def _record(version: Version, url: str) -> dict[str, Any]:
+    return {**version_record(version), "packs": [str(pack) for pack in version.packs], "store": url}
+
+
+def _lines(version: Version, url: str) -> list[tuple[str, str]]:
+    kind = "one file" if version.is_file else f"{version.entries:,} files"
+    lines = [
+        ("artifact", f"{version.experiment}/{version.tag}"),
+        ("version", f"{version.number}{' (final)' if version.final else ''}"),
+        ("parent", str(version.parent) if version.parent else "none"),
+        ("manifest", str(version.manifest_id)),
+        ("content", f"{kind}, {size(version.size)}"),
+        ("stored", f"{size(version.stored)} new, {len(version.packs)} packs used"),
+        ("captured", f"{timestamp(version.time)} ({age(time.time() - version.time)})"),
+        ("by", f"{version.user} on {version.host}"),
+        ("store", url),
+    ]
+    lines += [("left out", path) for path in version.skipped]
+    return lines + [("stale", path) for path in version.stale]

@@ -1,0 +1,68 @@
+"""`studio log`: the versions of an artifact, or of all artifacts of an experiment, the newest first."""
+
+from __future__ import annotations
+
+import time
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from studio_cas.cli.commands import new_app
+from studio_cas.cli.records import version_record
+from studio_cas.cli.rendering import age, print_json_list, print_table, printable, size
+from studio_cas.cli.session import session_of, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from studio_cas.store.store import Store
+    from studio_cas.store.versions import Version
+
+app = new_app()
+
+
+@app.command(epilog="Example: studio log my_run/weights --limit 5")
+def log(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="EXP[/TAG]", help="An artifact, or a whole experiment.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=0, help="At most N; 0 for all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> None:
+    """List the versions of an artifact, or of all artifacts of an experiment, the newest first."""
+    with session_of(ctx).open_store() as store:
+        versions = islice(_versions(store, name.rstrip("/")), limit or None)
+        if as_json:
+            print_json_list(map(version_record, versions))
+            return
+        now = time.time()
+        headings = ("VERSION", "CAPTURED", "FILES", "SIZE", "STORED", "MANIFEST", "BY", "NOTE")
+        print_table(headings, [_row(version, now) for version in versions], right=(2, 3, 4))
+
+
+def _versions(store: Store, name: str) -> Iterator[Version]:
+    from studio_cas.formats.spec import Spec, parse_spec
+    from studio_cas.store.versions import list_tags, list_versions
+
+    specs = [parse_spec(name)] if "/" in name else [Spec(name, tag) for tag in list_tags(store, name)]
+    for spec in specs:
+        version_of(store, spec)  # an unknown name is an error, and not an empty list
+    each = [list_versions(store, spec.experiment, spec.tag) for spec in specs]
+    return merge(*each, key=lambda version: version.time, reverse=True)
+
+
+def _row(version: Version, now: float) -> tuple[str, ...]:
+    notes = ["final"] if version.final else []
+    notes += [f"{len(version.stale)} stale"] if version.stale else []
+    notes += [f"{len(version.skipped)} left out"] if version.skipped else []
+    return (
+        f"{version.experiment}/{version.tag}@{version.number}",
+        age(now - version.time),
+        f"{version.entries:,}",
+        size(version.size),
+        size(version.stored),
+        version.manifest_id.hex()[:12],
+        printable(f"{version.user}@{version.host}"),
+        ", ".join(notes),
+    )
