@@ -1,0 +1,89 @@
+"""The values of a configuration, complete and checked, each with its origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    Origin = Literal["default", "file", "environment", "option"]
+
+DEFAULT_ARTIFACTS = ("workspace", "output", "modeldir", "tb")
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where the store is. `url` is a URL, or the absolute path of a local folder; it holds no secret."""
+
+    url: str
+    credentials: Path | None = None
+    endpoint: str | None = None
+    project: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a local store, else None."""
+        from pathlib import Path
+
+        return None if "://" in self.url else Path(self.url)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of `studio config`: the key as the file spells it, its value, and who said so."""
+
+    key: str
+    value: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration in force.
+
+    `file` is the file that was read, None where there is none. `save_workspace_frequency` is the period of captures in
+    seconds. `default_artifacts` are the ones that a run captures without being asked. `unused` names keys of the
+    original's configuration that mean nothing here; `warnings` are sentences for the person.
+    """
+
+    home: Path
+    file: Path | None
+    storage: Storage
+    save_workspace_frequency: float
+    queue: str
+    user: str
+    compression: bool
+    default_artifacts: tuple[str, ...]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def settings(self) -> list[Setting]:
+        """Every key with its value and origin, as `studio config` shows them."""
+        from studio_cas.config.durations import format_duration
+
+        credentials = str(self.storage.credentials) if self.storage.credentials else "application default"
+        values = {
+            "home": str(self.home),
+            "storage": self.storage.url,
+            "storage.credentials": credentials,
+            "storage.endpoint": self.storage.endpoint or "",
+            "storage.project": self.storage.project or "",
+            "saveWorkspaceFrequency": format_duration(self.save_workspace_frequency),
+            "queue": self.queue,
+            "user": self.user,
+            "compression": "on" if self.compression else "off",
+            "defaultArtifacts": ", ".join(self.default_artifacts),
+        }
+        local = self.storage.folder is not None
+        return [
+            Setting(key, value, self.origins.get(key, "default"))
+            for key, value in values.items()
+            if not (local and key.startswith("storage."))
+        ]
