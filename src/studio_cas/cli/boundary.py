@@ -87,13 +87,13 @@ def _write_traceback(error: Exception) -> Path:
     from importlib.metadata import version
     from pathlib import Path
 
-    from studio_cas.cli.session import default_home
+    from studio_cas.config import studio_home
 
     now = datetime.now(UTC)
     text = f"studio {version('studio-cas')}, Python {platform.python_version()}, {platform.platform()}\n\n"
     text += "".join(traceback.format_exception(error))
     name = f"crash-{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
-    for folder in (default_home() / "logs", Path(tempfile.gettempdir())):
+    for folder in (studio_home() / "logs", Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")

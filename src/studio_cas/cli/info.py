@@ -13,7 +13,7 @@ from studio_cas.cli.rendering import age, print_json, printable, size, timestamp
 from studio_cas.cli.session import session_of, version_of
 
 if TYPE_CHECKING:
-    from studio_cas.store.versions import Version
+    from studio_cas.formats.version import Version
 
 app = new_app()
 
@@ -30,25 +30,25 @@ def info(
     with session_of(ctx).open_store() as store:
         version = version_of(store, parse_spec(name))
         if as_json:
-            print_json(_record(version, store.backend.url))
+            print_json(_record(version, store.url))
             return
-        for label, value in _lines(version, store.backend.url):
+        for label, value in _lines(version, store.url):
             print(f"{label + ':':<10}{printable(value)}")
 
 
 def _record(version: Version, url: str) -> dict[str, Any]:
-    return {**version_record(version), "packs": [str(pack) for pack in version.packs], "store": url}
+    return {**version_record(version), "writer": version.writer, "store": url}
 
 
 def _lines(version: Version, url: str) -> list[tuple[str, str]]:
-    kind = "one file" if version.is_file else f"{version.entries:,} files"
+    kind = "one file" if version.is_file else f"{version.files:,} files"
     lines = [
         ("artifact", f"{version.experiment}/{version.tag}"),
         ("version", f"{version.number}{' (final)' if version.final else ''}"),
         ("parent", str(version.parent) if version.parent else "none"),
         ("manifest", str(version.manifest_id)),
         ("content", f"{kind}, {size(version.size)}"),
-        ("stored", f"{size(version.stored)} new, {len(version.packs)} packs used"),
+        ("stored", f"{size(version.stored)} by this capture"),
         ("captured", f"{timestamp(version.time)} ({age(time.time() - version.time)})"),
         ("by", f"{version.user} on {version.host}"),
         ("store", url),

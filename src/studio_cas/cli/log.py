@@ -17,8 +17,8 @@ from studio_cas.cli.session import session_of, version_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
-    from studio_cas.store.versions import Version
 
 app = new_app()
 
@@ -59,7 +59,7 @@ def _row(version: Version, now: float) -> tuple[str, ...]:
     return (
         f"{version.experiment}/{version.tag}@{version.number}",
         age(now - version.time),
-        f"{version.entries:,}",
+        f"{version.files:,}",
         size(version.size),
         size(version.stored),
         version.manifest_id.hex()[:12],

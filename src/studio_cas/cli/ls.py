@@ -61,7 +61,7 @@ def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> None:
         print_json([version_record(version) for version in latest])
         return
     now = time.time()
-    rows = [(v.tag, str(v.number), f"{v.entries:,}", size(v.size), age(now - v.time)) for v in latest]
+    rows = [(v.tag, str(v.number), f"{v.files:,}", size(v.size), age(now - v.time)) for v in latest]
     print_table(("TAG", "VERSION", "FILES", "SIZE", "CAPTURED"), rows, right=(1, 2, 3))
 
 

@@ -17,7 +17,7 @@ from studio_cas.cli.session import session_of, version_of
 
 if TYPE_CHECKING:
     from studio_cas.formats.spec import Spec
-    from studio_cas.store.versions import Version
+    from studio_cas.formats.version import Version
     from studio_cas.worktree.materialise import MaterialiseResult
 
 

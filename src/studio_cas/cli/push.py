@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ from studio_cas.cli.commands import new_app
 from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import counted, print_json, printable, size
-from studio_cas.cli.session import session_of
+from studio_cas.cli.session import open_store, session_of
 from studio_cas.errors import IncompleteError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +29,9 @@ def push(
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Leave out what matches (gitignore syntax); repeatable.")
     ] = None,
-    compression: Annotated[bool, typer.Option(help="Compress what is stored.")] = True,
+    compression: Annotated[
+        bool | None, typer.Option(help="Compress what is stored, or not; else as configured.", show_default=False)
+    ] = None,
     join: Annotated[bool, typer.Option("--join", help="Also where another user owns the experiment.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
@@ -49,8 +50,8 @@ def push(
     root = path.expanduser()
     if not root.exists():
         raise NotFoundError(f"there is no folder or file {root}: check the path")
-    session, progress, user = session_of(ctx), progress_bar(), getpass.getuser()
-    with session.open_store() as store:
+    config, progress = session_of(ctx).configuration(), progress_bar()
+    with open_store(config, create=True) as store:
         try:
             result = capture(
                 store,
@@ -59,8 +60,8 @@ def push(
                 spec.tag,
                 ignore=tuple(exclude or ()),
                 progress=progress,
-                user=user,
-                compression=compression,
+                user=config.user,
+                compression=config.compression if compression is None else compression,
             )
         finally:
             progress.finish()
@@ -74,7 +75,7 @@ def _show(result: CaptureResult, *, as_json: bool) -> None:
     if as_json:
         print_json(_record(result))
     elif result.created:
-        print(f"{name}@{version.number}: {counted(version.entries, 'file')}, {size(version.size)}")
+        print(f"{name}@{version.number}: {counted(version.files, 'file')}, {size(version.size)}")
         print(f"read {size(result.bytes_read)}, stored {size(result.bytes_stored)}", end="")
         print(f" in {counted(result.new_chunks, 'new chunk')}")
     else:

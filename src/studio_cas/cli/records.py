@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from studio_cas.cli.rendering import shown, size, timestamp
 
 if TYPE_CHECKING:
-    from studio_cas.store.versions import Version
+    from studio_cas.formats.version import Version
     from studio_cas.worktree.diff import Change
     from studio_cas.worktree.listing import Entry
 
@@ -20,7 +20,7 @@ def version_record(version: Version) -> dict[str, Any]:
         "tag": version.tag,
         "version": version.number,
         "manifest": str(version.manifest_id),
-        "files": version.entries,
+        "files": version.files,
         "size": version.size,
         "stored": version.stored,
         "time": timestamp(version.time),

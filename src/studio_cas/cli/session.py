@@ -1,26 +1,23 @@
-"""What the shared options say, and what follows from it: the home, the configuration, the open store."""
+"""What the shared options say, and what follows from it: the configuration and the open store."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
+import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperOption
 
+from studio_cas.cli.rendering import printable
+
 if TYPE_CHECKING:
     import typer
 
+    from studio_cas.config import Config
     from studio_cas.formats.spec import Spec
+    from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
-    from studio_cas.store.versions import Version
-
-
-def default_home() -> Path:
-    """`$STUDIOML_HOME`, or `~/.studioml`."""
-    return Path(os.environ.get("STUDIOML_HOME") or "~/.studioml").expanduser()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +29,27 @@ class Session:
     home: str | None = None
     verbose: bool = False
 
-    @property
-    def home_path(self) -> Path:
-        """The folder of caches and of the default store."""
-        return Path(self.home).expanduser() if self.home else default_home()
+    def configuration(self) -> Config:
+        """The configuration in force; its warnings go to stderr. Raises ConfigError."""
+        from studio_cas.config import load_config
 
-    def open_store(self) -> Store:
-        """Open the store that the options and the configuration name."""
-        raise NotImplementedError
+        config = load_config(self.config, home=self.home, options={"storage": self.store})
+        for warning in config.warnings:
+            print(f"studio: warning: {printable(warning)}", file=sys.stderr)
+        if self.verbose:
+            print(f"studio: store {config.storage}, configuration {config.file or 'built in'}", file=sys.stderr)
+        return config
+
+    def open_store(self, *, create: bool = False) -> Store:
+        """Open the store that the options and the configuration name; a missing one is an error without `create`."""
+        return open_store(self.configuration(), create=create)
+
+
+def open_store(config: Config, *, create: bool = False) -> Store:
+    """Open the store that `config` names. Raises StoreUnavailableError where it is missing, without `create`."""
+    from studio_cas.config import open_configured_store
+
+    return open_configured_store(config, create=create)
 
 
 def session_of(ctx: typer.Context) -> Session:
@@ -62,19 +72,19 @@ def _remember(ctx: typer.Context, param: TyperOption, value: Any) -> None:
 def shared_options() -> list[TyperOption]:
     """The options that stand before a command's name or after it; they end up in the session, not in a parameter."""
     texts = [
-        (["--config"], "FILE", "The configuration file; else ~/.studioml/config.yaml."),
-        (["--store"], "URL", "The store: gs://BUCKET/PREFIX or a folder; else as configured."),
-        (["--home"], "DIR", "The folder of caches and default store; else ~/.studioml."),
+        ("--config", "FILE", "The configuration file; else ~/.studioml/config.yaml."),
+        ("--store", "URL", "The store: gs://BUCKET/PREFIX or a folder; else as configured."),
+        ("--home", "DIR", "The folder of caches and default store; else ~/.studioml."),
     ]
     options = [
-        TyperOption(param_decls=names, metavar=metavar, help=text, callback=_remember, expose_value=False)
-        for names, metavar, text in texts
+        TyperOption(param_decls=[name], metavar=metavar, help=text, callback=_remember, expose_value=False)
+        for name, metavar, text in texts
     ]
     verbose = TyperOption(
         param_decls=["--verbose", "-v"],
         is_flag=True,
         default=False,
-        help="Say more about what happens.",
+        help="Say which store and configuration are used.",
         callback=_remember,
         expose_value=False,
     )

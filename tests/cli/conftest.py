@@ -1,0 +1,93 @@
+"""The command line as a person meets it: a process of its own, with an empty home."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Terminal:
+    """Calls `studio` in a folder, with an environment that has nothing of the person who runs the tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir()
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("STUDIO", "GOOGLE", "STORAGE_"))
+        }
+        self.environment = {**kept, "HOME": str(self.home), "COLUMNS": "100"}
+
+    @property
+    def store(self) -> Path:
+        """The embedded local store."""
+        return self.home / ".studioml" / "store"
+
+    def run(self, *arguments: str | os.PathLike[str], **environment: str) -> Outcome:
+        """Call it, whatever comes of it."""
+        finished = self.raw(*arguments, **environment)
+        return Outcome(finished.returncode, os.fsdecode(finished.stdout), os.fsdecode(finished.stderr))
+
+    def raw(self, *arguments: str | bytes | os.PathLike[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
+        """Call it; the output as bytes."""
+        return subprocess.run(
+            [sys.executable, "-m", "studio_cas.cli.main", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+
+    def ok(self, *arguments: str | os.PathLike[str], **environment: str) -> Outcome:
+        """Call it, and expect success."""
+        outcome = self.run(*arguments, **environment)
+        assert outcome.code == 0, outcome
+        return outcome
+
+    def fails(self, code: int, *arguments: str | os.PathLike[str], **environment: str) -> Outcome:
+        """Call it, and expect one sentence on stderr, no traceback, and that exit code."""
+        outcome = self.run(*arguments, **environment)
+        assert outcome.code == code, outcome
+        assert outcome.err.startswith("studio: "), outcome
+        assert outcome.err.count("\n") == 1, outcome
+        assert "Traceback" not in outcome.err
+        return outcome
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A folder with a few files, of several kinds."""
+    folder = tmp_path / "weights"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "epoch-1.bin").write_bytes(bytes(range(256)) * 1000)
+    (folder / "notes.txt").write_text("loss 0.5\n")
+    (folder / "deep" / "config.json").write_text('{"lr": 0.1}\n')
+    (folder / "latest").symlink_to("epoch-1.bin")
+    return folder
