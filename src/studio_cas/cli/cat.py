@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.session import session_of, version_of
+from studio_cas.cli.naming import find
+from studio_cas.cli.session import session_of
 from studio_cas.errors import UsageError
 
 app = new_app()
@@ -20,12 +21,10 @@ def cat(
     name: Annotated[str, typer.Argument(metavar="EXP/TAG[@VERSION][/PATH]", help="The file.")],
 ) -> None:
     """Write one file of an artifact to standard output, as it is. PATH may be left out where the artifact is a file."""
-    from studio_cas.formats.spec import parse_spec
     from studio_cas.worktree.listing import entries, read_file
 
-    spec = parse_spec(name)
     with session_of(ctx).open_store() as store:
-        version = version_of(store, spec)
+        spec, version = find(store, name)
         path = spec.path
         if not path:
             if not version.is_file:

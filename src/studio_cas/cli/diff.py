@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import find
 from studio_cas.cli.records import change_line, change_record
 from studio_cas.cli.rendering import print_json_list
-from studio_cas.cli.session import session_of, version_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from studio_cas.store.store import Store
-    from studio_cas.worktree.diff import Change
+from studio_cas.cli.session import session_of
 
 app = new_app()
 
@@ -28,17 +23,12 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """Show what changed between two versions: + added, - removed, ~ changed."""
+    from studio_cas.worktree.diff import diff as compare
+
     with session_of(ctx).open_store() as store:
-        changes = _changes(store, old, new)
+        changes = compare(store, find(store, old)[1], find(store, new)[1])
         if as_json:
             print_json_list(map(change_record, changes))
             return
         for change in changes:
             print(change_line(change))
-
-
-def _changes(store: Store, old: str, new: str) -> Iterable[Change]:
-    from studio_cas.formats.spec import parse_spec
-    from studio_cas.worktree.diff import diff as compare
-
-    return compare(store, version_of(store, parse_spec(old)), version_of(store, parse_spec(new)))

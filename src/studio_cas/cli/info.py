@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import find
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import age, print_json, printable, size, timestamp
-from studio_cas.cli.session import session_of, version_of
+from studio_cas.cli.session import session_of
 
 if TYPE_CHECKING:
     from studio_cas.formats.version import Version
@@ -25,10 +26,8 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show all that is known of one version: its identity, its sizes, who made it, what it lacks."""
-    from studio_cas.formats.spec import parse_spec
-
     with session_of(ctx).open_store() as store:
-        version = version_of(store, parse_spec(name))
+        _, version = find(store, name)
         if as_json:
             print_json(_record(version, store.url))
             return

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import find, find_tags
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import age, print_json_list, print_table, printable, size
-from studio_cas.cli.session import session_of, version_of
+from studio_cas.cli.session import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +43,12 @@ def log(
 
 
 def _versions(store: Store, name: str) -> Iterator[Version]:
-    from studio_cas.formats.spec import Spec, parse_spec
-    from studio_cas.store.versions import list_tags, list_versions
+    from studio_cas.store.versions import list_versions
 
-    specs = [parse_spec(name)] if "/" in name else [Spec(name, tag) for tag in list_tags(store, name)]
-    for spec in specs:
-        version_of(store, spec)  # an unknown name is an error, and not an empty list
-    each = [list_versions(store, spec.experiment, spec.tag) for spec in specs]
-    return merge(*each, key=lambda version: version.time, reverse=True)
+    names = [name] if "/" in name else [f"{name}/{tag}" for tag in find_tags(store, name)]
+    specs = [find(store, each)[0] for each in names]  # an unknown name is an error, and not an empty list
+    histories = [list_versions(store, spec.experiment, spec.tag) for spec in specs]
+    return merge(*histories, key=lambda version: version.time, reverse=True)
 
 
 def _row(version: Version, now: float) -> tuple[str, ...]:

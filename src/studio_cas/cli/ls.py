@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import find, find_tags
 from studio_cas.cli.records import entry_record, version_record
 from studio_cas.cli.rendering import age, print_json, print_json_list, print_table, shown, size
-from studio_cas.cli.session import session_of, version_of
+from studio_cas.cli.session import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,10 +54,7 @@ def _list_experiments(store: Store, *, as_json: bool) -> None:
 
 
 def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> None:
-    from studio_cas.formats.spec import Spec
-    from studio_cas.store.versions import list_tags
-
-    latest = [version_of(store, Spec(experiment, tag)) for tag in list_tags(store, experiment)]
+    latest = [find(store, f"{experiment}/{tag}")[1] for tag in find_tags(store, experiment)]
     if as_json:
         print_json([version_record(version) for version in latest])
         return
@@ -66,11 +64,10 @@ def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> None:
 
 
 def _list_files(store: Store, name: str, *, recursive: bool, as_json: bool) -> None:
-    from studio_cas.formats.spec import parse_spec
     from studio_cas.worktree.listing import entries
 
-    spec = parse_spec(name)
-    found = entries(store, version_of(store, spec), spec.path)
+    spec, version = find(store, name)
+    found = entries(store, version, spec.path)
     listed = found if recursive else _direct_children(found, spec.path)
     if as_json:
         print_json_list(entry_record(entry) for entry in listed)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import find
 from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.records import change_line, change_record
 from studio_cas.cli.rendering import counted, print_json, shown, size
-from studio_cas.cli.session import session_of, version_of
+from studio_cas.cli.session import session_of
 
 if TYPE_CHECKING:
     from studio_cas.formats.spec import Spec
@@ -55,14 +56,12 @@ def pull(
     Pulling over an earlier pull updates it, deletions included, and transfers only what differs. Every byte is
     verified before it reaches a file.
     """
-    from studio_cas.formats.spec import parse_spec
     from studio_cas.worktree.materialise import materialise
 
-    spec = parse_spec(name)
-    target = dest.expanduser() if dest else _default_destination(spec)
     progress = progress_bar()
     with session_of(ctx).open_store() as store:
-        version = version_of(store, spec)
+        spec, version = find(store, name)
+        target = dest.expanduser() if dest else _default_destination(spec)
         try:
             result = materialise(
                 store,

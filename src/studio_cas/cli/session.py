@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperOption
 
 from studio_cas.cli.rendering import printable
+from studio_cas.errors import NotFoundError, StoreUnavailableError
 
 if TYPE_CHECKING:
     import typer
 
     from studio_cas.config import Config
-    from studio_cas.formats.spec import Spec
-    from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
 
 
@@ -49,19 +48,17 @@ def open_store(config: Config, *, create: bool = False) -> Store:
     """Open the store that `config` names. Raises StoreUnavailableError where it is missing, without `create`."""
     from studio_cas.config import open_configured_store
 
-    return open_configured_store(config, create=create)
+    try:
+        return open_configured_store(config, create=create)
+    except NotFoundError as error:
+        raise StoreUnavailableError(
+            f"there is no store at {config.storage} yet: the first studio push or studio run makes it"
+        ) from error
 
 
 def session_of(ctx: typer.Context) -> Session:
     """The session of a call, as far as its options have been read."""
     return ctx.obj if isinstance(ctx.obj, Session) else Session()
-
-
-def version_of(store: Store, spec: Spec) -> Version:
-    """The version that `spec` names, whatever path inside it. Raises NotFoundError, which names what there is."""
-    from studio_cas.store.versions import resolve
-
-    return resolve(store, str(dataclasses.replace(spec, path=b"")))
 
 
 def _remember(ctx: typer.Context, param: TyperOption, value: Any) -> None:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from studio_cas.store.store import Store
 
 
-def open_configured_store(config: Config) -> Store:
-    """Open the store that `config` names, creating it where it is missing and the credential may.
+def open_configured_store(config: Config, *, create: bool = True) -> Store:
+    """Open the store that `config` names; with `create`, it is made where it is missing and the credential may.
 
     Raises StoreUnavailableError, in one sentence that says what to do.
     """
@@ -21,4 +21,4 @@ def open_configured_store(config: Config) -> Store:
     backend = open_backend(
         storage.url, credentials=storage.credentials, endpoint=storage.endpoint, project=storage.project
     )
-    return open_store(backend, home=config.home)
+    return open_store(backend, home=config.home, create=create)
