@@ -1,6 +1,6 @@
 """The words after `studio run`, sorted: our options, the script, and what belongs to the script. Pure.
 
-The original's spellings all work: `--capture=~/w:w`, `--capture ~/w:w`, `-c=~/w:w`, `-c ~/w:w`, `-co=~/d:d`, `-co ~/d:d`.
+The spellings of the original all work: `--capture=~/w:w`, `--capture ~/w:w`, `-c=~/w:w`, `-c ~/w:w`, and the same with `-co`.
 Our options end at the script, or at `--`, after which any command may stand.
 """
 
@@ -86,7 +86,9 @@ def _check_script(word: str, rest: list[str]) -> str:
     if word.endswith(".py"):
         return word
     said = " ".join([word, *rest[:3], *(["…"] if rest[3:] else [])])
-    raise UsageError(f"{word!r} is not a Python script (.py); to run any other command, put -- before it: studio run -- {said}")
+    raise UsageError(
+        f"{word!r} is not a Python script (.py); to run any other command, put -- before it: studio run -- {said}"
+    )
 
 
 def _name_of(option: str, equals: str) -> str:
@@ -97,7 +99,11 @@ def _name_of(option: str, equals: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(option, [*VALUES, *FLAGS], n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]}{equals}?" if close else "see studio run --help; the script's own options follow the script"
+    hint = (
+        f"did you mean {close[0]}{equals}?"
+        if close
+        else "see studio run --help; the script's own options follow the script"
+    )
     raise UsageError(f"unknown option {option}: {hint}")
 
 
