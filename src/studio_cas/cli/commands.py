@@ -1,8 +1,8 @@
 """The table of commands: names and short helps are known beforehand, a module is imported when its command is called.
 
 A command's module has a typer app named `app`, with one command, or with several where it is a group. The shared
-options (--config, --store, --home, --verbose) may stand before the command's name or after it; a command that parses
-its arguments itself (`ignore_unknown_options`) gets them before its name only.
+options (--config, --store, --home, --verbose) may stand before the command's name or after it. A command that reads
+its words itself has the class RawCommand: it finds them in `ctx.args`, and the options before its name in `ctx.obj`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from studio_cas.cli.session import shared_options
 
@@ -51,9 +51,18 @@ def load(name: str) -> click.Command:
     app: typer.Typer = import_module(f"studio_cas.cli.{name}").app
     command = typer.main.get_command(app)
     for leaf in command.commands.values() if isinstance(command, TyperGroup) else [command]:
-        if not leaf.context_settings.get("ignore_unknown_options"):
+        if not isinstance(leaf, RawCommand):
             leaf.params.extend(shared_options())
     return command
+
+
+class RawCommand(TyperCommand):
+    """A command whose words are not parsed: `--` and `--help` are among them, in `ctx.args`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave `args` as they are."""
+        ctx.args = list(args)
+        return []
 
 
 class LazyCommands(TyperGroup):
