@@ -1,6 +1,6 @@
 """The words after `studio run`, sorted: our options, the script, and what belongs to the script. Pure.
 
-The spellings of the original all work: `--capture=~/w:w`, `--capture ~/w:w`, `-c=~/w:w`, `-c ~/w:w`, and the same with `-co`.
+The spellings of old all work: `--capture=~/w:w`, `--capture ~/w:w`, `-c=~/w:w`, `-c ~/w:w`, `-co=~/d:d`, `-co ~/d:d`.
 Our options end at the script, or at `--`, after which any command may stand.
 """
 

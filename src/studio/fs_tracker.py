@@ -1,0 +1,29 @@
+"""Where a script finds its artifacts; see studio_cas.experiment.fs_tracker."""
+
+from __future__ import annotations
+
+from studio_cas.experiment.fs_tracker import (
+    get_artifact,
+    get_artifact_cache,
+    get_artifacts,
+    get_blob_cache,
+    get_experiment_key,
+    get_model_directory,
+    get_queue_directory,
+    get_studio_home,
+    get_tensorboard_dir,
+    setup_experiment,
+)
+
+__all__ = [
+    "get_artifact",
+    "get_artifact_cache",
+    "get_artifacts",
+    "get_blob_cache",
+    "get_experiment_key",
+    "get_model_directory",
+    "get_queue_directory",
+    "get_studio_home",
+    "get_tensorboard_dir",
+    "setup_experiment",
+]
