@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ class Outcome:
 class Terminal:
     """Calls `studio` in a folder, with an environment that has nothing of the person who runs the tests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: tuple[str, ...] = ()) -> None:
         self.folder = folder
+        self.prefix = prefix
         self.home = folder / "home"
         self.home.mkdir()
         kept = {
@@ -51,7 +53,7 @@ class Terminal:
     def raw(self, *arguments: str | bytes | os.PathLike[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
         """Call it; the output as bytes."""
         return subprocess.run(
-            [sys.executable, "-m", "studio_cas.cli.main", *arguments],
+            [*self.prefix, sys.executable, "-m", "studio_cas.cli.main", *arguments],
             cwd=self.folder,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
@@ -79,6 +81,17 @@ class Terminal:
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path)
+
+
+@pytest.fixture
+def unprivileged(tmp_path: Path) -> Terminal:
+    """A terminal of a person whom file permissions bind, even where the tests run as root."""
+    if os.geteuid() != 0:
+        return Terminal(tmp_path)
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("the tests run as root, and setpriv, which drops its powers, is not installed")
+    return Terminal(tmp_path, (setpriv, "--bounding-set", "-dac_override,-dac_read_search"))
 
 
 @pytest.fixture

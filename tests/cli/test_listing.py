@@ -1,0 +1,174 @@
+"""`studio ls`, `log`, `diff`, `cat`, `info`, `du`, `cache`, `config`: what they print, for people and for programs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def pushed(terminal, weights):
+    """A store with two versions of exp/w, and one of other/notes."""
+    terminal.ok("push", weights, "exp/w")
+    (weights / "notes.txt").write_text("loss 0.25, better\n")
+    (weights / "deep" / "config.json").unlink()
+    (weights / "new.bin").write_bytes(b"n" * 2048)
+    terminal.ok("push", weights, "exp/w")
+    terminal.ok("push", weights / "notes.txt", "other/notes")
+    return terminal
+
+
+def test_ls_lists_experiments(pushed):
+    assert pushed.ok("ls").out == "exp\nother\n"
+    assert pushed.ok("ls", "--json").json == ["exp", "other"]
+
+
+def test_ls_lists_the_artifacts_of_an_experiment(pushed):
+    heading, row = pushed.ok("ls", "exp").out.splitlines()
+    assert heading.split() == ["TAG", "VERSION", "FILES", "SIZE", "CAPTURED"]
+    assert row.split()[:3] == ["w", "2", "3"]
+    (record,) = pushed.ok("ls", "exp", "--json").json
+    assert (record["tag"], record["version"], record["files"]) == ("w", 2, 3)
+
+
+def test_ls_lists_the_files_of_an_artifact(pushed):
+    names = [line.split()[-1] for line in pushed.ok("ls", "exp/w").out.splitlines()]
+    assert names == ["deep/", "epoch-1.bin", "epoch-1.bin", "new.bin", "notes.txt"]  # latest -> epoch-1.bin
+    entries = pushed.ok("ls", "exp/w@1", "--json", "--recursive").json
+    assert [entry["path"] for entry in entries] == [
+        "deep",
+        "deep/config.json",
+        "epoch-1.bin",
+        "latest",
+        "notes.txt",
+    ]
+    assert entries[3] == {**entries[3], "kind": "symlink", "target": "epoch-1.bin"}
+    assert entries[1]["size"] == 12
+    assert [entry["path"] for entry in pushed.ok("ls", "exp/w@1/deep", "--json").json] == ["deep/config.json"]
+
+
+def test_log_lists_versions_the_newest_first(pushed):
+    lines = pushed.ok("log", "exp/w").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["VERSION", "exp/w@2", "exp/w@1"]
+    assert [record["version"] for record in pushed.ok("log", "exp/w", "--json").json] == [2, 1]
+    assert [record["version"] for record in pushed.ok("log", "exp/w", "-n", "1", "--json").json] == [2]
+
+
+def test_log_of_an_experiment_has_all_its_artifacts(pushed, weights):
+    pushed.ok("push", weights, "exp/z")
+    assert [(record["tag"], record["version"]) for record in pushed.ok("log", "exp", "--json").json] == [
+        ("z", 1),
+        ("w", 2),
+        ("w", 1),
+    ]
+
+
+def test_diff_shows_what_was_added_removed_and_changed(pushed):
+    lines = pushed.ok("diff", "exp/w@1", "exp/w").out.splitlines()
+    assert lines == ["- deep/config.json (12 B)", "+ new.bin (2.0 KiB)", "~ notes.txt (9 B -> 18 B)"]
+    changes = pushed.ok("diff", "exp/w@1", "exp/w", "--json").json
+    assert [(change["path"], change["change"]) for change in changes] == [
+        ("deep/config.json", "removed"),
+        ("new.bin", "added"),
+        ("notes.txt", "changed"),
+    ]
+    assert pushed.ok("diff", "exp/w", "exp/w").out == ""
+
+
+def test_cat_writes_the_bytes(pushed):
+    assert pushed.raw("cat", "exp/w/epoch-1.bin").stdout == bytes(range(256)) * 1000
+    assert "is a folder" in pushed.fails(2, "cat", "exp/w").err
+
+
+def test_info_tells_everything(pushed):
+    record = pushed.ok("info", "exp/w@1", "--json").json
+    assert record["version"] == 1
+    assert len(record["manifest"]) == 64
+    assert record["parent"] is None
+    text = pushed.ok("info", "exp/w").out
+    assert "version:  2" in text
+    assert "parent:   1" in text
+
+
+def test_du_counts_logical_and_stored_bytes(pushed):
+    text = pushed.ok("du").out
+    assert "exp/w" in text
+    assert "other/notes" in text
+    report = pushed.ok("du", "--json").json
+    assert report["logical"] >= report["stored"] > 0
+    assert {row["artifact"] for row in report["artifacts"]} == {"exp/w", "other/notes"}
+
+
+def test_cache_is_empty_at_first(terminal):
+    assert terminal.ok("cache", "ls", "--json").json == []
+    terminal.ok("cache", "clean", "--dry-run")
+
+
+def test_config_tells_where_values_come_from(terminal):
+    (terminal.folder / "mine.yaml").write_text("storage: gs://bucket/prefix\n")
+    settings = terminal.ok("config", "--json", "--config", "mine.yaml", STUDIOML_USER="ann").json["settings"]
+    assert settings["storage"] == {"value": "gs://bucket/prefix", "origin": "file"}
+    assert settings["user"] == {"value": "ann", "origin": "environment"}
+    assert settings["queue"]["origin"] == "default"
+    assert "gs://bucket/prefix" in terminal.ok("config", "--config", "mine.yaml").out
+
+
+def test_doctor_is_content_with_an_empty_machine(terminal):
+    report = terminal.ok("doctor", "--json").json
+    assert report["ok"] is True
+    assert {"python", "packages", "configuration", "home", "disk space", "credentials", "store"} <= {
+        check["subject"] for check in report["checks"]
+    }
+    assert not (terminal.home / ".studioml").exists()
+
+
+def test_doctor_tests_writing_where_it_is_asked_to(terminal):
+    text = terminal.ok("doctor", "--write-test").out
+    assert "ok    permissions: can create, read and delete" in text
+    assert not list((terminal.store / "doctor").iterdir())
+
+
+def test_doctor_names_what_is_wrong(terminal):
+    (terminal.folder / "mine.yaml").write_text("storrage: gs://bucket\n")
+    outcome = terminal.run("doctor", "--config", "mine.yaml")
+    assert outcome.code == 1
+    assert "fail  configuration" in outcome.out
+
+
+def test_a_file_name_cannot_steer_a_terminal(terminal, weights):
+    with open(os.fsencode(weights) + b"/\x1b]0;owned\x07", "wb"):  # noqa: PTH123
+        pass
+    terminal.ok("push", weights, "exp/w")
+    master, slave = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "studio_cas.cli.main", "ls", "exp/w"],
+        env=terminal.environment,
+        stdout=slave,
+        check=True,
+        timeout=60,
+    )
+    os.close(slave)
+    shown = os.read(master, 65536)
+    os.close(master)
+    assert b"\x1b" not in shown
+    assert b"\\x1b]0;owned\\x07" in shown
+
+
+def test_a_closed_pipe_ends_quietly(pushed):
+    reader, writer = os.pipe()
+    os.close(reader)
+    finished = subprocess.run(
+        [sys.executable, "-m", "studio_cas.cli.main", "cat", "exp/w/epoch-1.bin"],
+        env=pushed.environment,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(writer)
+    assert finished.returncode == 141
+    assert finished.stderr == b""
