@@ -212,7 +212,7 @@ while True:
 
 def test_a_killed_writer_leaves_no_torn_object(tmp_path):
     store = LocalBackend(tmp_path)
-    moments = random.Random(7)  # noqa: S311
+    moments = random.Random(7)
     for round_ in range(12):
         command = [sys.executable, "-c", WRITER, tmp_path, str(round_ * 1_000_000)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:

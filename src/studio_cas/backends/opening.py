@@ -82,7 +82,7 @@ def _unknown(scheme: str, location: str) -> UsageError:
 
 
 def _local(path: str) -> Backend:
-    from studio_cas.backends.local import LocalBackend  # noqa: PLC0415
+    from studio_cas.backends.local import LocalBackend
 
     if not path:
         message = f"the store has no name; what works: {SCHEMES}"
@@ -92,15 +92,15 @@ def _local(path: str) -> Backend:
 
 def _memory(name: str) -> MemoryBackend:
     """The store `name` of this process, made at its first use."""
-    from studio_cas.backends.memory import MemoryBackend  # noqa: PLC0415
+    from studio_cas.backends.memory import MemoryBackend
 
     with _memory_lock:
         return _memory_stores.setdefault(name, MemoryBackend(name))
 
 
 def _gcs(rest: str, credentials: str | os.PathLike[str] | None, endpoint: str | None, project: str | None) -> Backend:
-    from studio_cas.backends.gcs import GcsBackend  # noqa: PLC0415
-    from studio_cas.backends.retrying import Retrying  # noqa: PLC0415
+    from studio_cas.backends.gcs import GcsBackend
+    from studio_cas.backends.retrying import Retrying
 
     bucket, _, prefix = rest.partition("/")
     if not bucket:

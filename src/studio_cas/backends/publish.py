@@ -5,6 +5,8 @@ Plain `rename` overwrites, and "check, then rename" has a gap. A file system tha
 file would need a lease to survive its writer's death.
 """
 
+# ruff: noqa: PTH108, PTH116, PTH120 - plain strings for paths, as in `local`
+
 from __future__ import annotations
 
 import errno
@@ -61,7 +63,7 @@ def _rename(temporary: str, final: str) -> None:
 @cache
 def rename_exclusively() -> Callable[[str, str], None]:
     """The system's "rename, but do not replace"; a function that raises OSError(ENOSYS) where there is none."""
-    import ctypes  # noqa: PLC0415 - only file systems without hard links come here
+    import ctypes
 
     try:
         native = ctypes.CDLL(None, use_errno=True).renameat2

@@ -1,0 +1,178 @@
+"""One request to Google Cloud Storage at a time, through gcsfs: session, time-outs, bounded concurrency.
+
+gcsfs brings the event loop, the session and the refreshing of credentials. What it would do on its own is off: its
+caches, its upload (see gcs_upload), its retries (they hide that a create may have been sent twice; see retrying), its
+search for credentials that ends in having none, and its experimental class, which asks a gRPC service first and
+hangs for 78 seconds against an emulator.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # gcsfs reads it when it is imported
+
+import aiohttp
+from fsspec import asyn
+from gcsfs.core import GCSFileSystem
+from gcsfs.retry import HttpError, NonRetryableError
+from google.auth.exceptions import GoogleAuthError, TransportError
+
+from studio_cas.backends import gcs_credentials
+from studio_cas.backends.gcs_answers import read_refusal
+from studio_cas.errors import PermissionDeniedError, StoreUnavailableError, StudioError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+UPLOADS: Final = 8  # at once; more is not faster, and each holds a pack in memory
+REQUESTS: Final = 32
+_BAD_STATUS: Final = 400
+_CONNECT_SECONDS: Final = 15.0
+_SLOWEST: Final = 30  # a request that makes progress may take this many time-outs
+_DEFAULT_ENDPOINT: Final = "https://storage.googleapis.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach the service. Without `credentials`, a file, the application default is taken."""
+
+    credentials: Path | None = None
+    endpoint: str | None = None
+    project: str | None = None
+    timeout: float = 60.0
+    """Seconds without a sign of life after which a request counts as lost."""
+
+
+class OneAttempt(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
+    """gcsfs that sends a request once, and tells the status, the reason and `Retry-After` of a refusal."""
+
+    async def _request(
+        self, method: str, path: str, *args: str, headers: Any = None, json: Any = None, data: Any = None, **params: Any
+    ) -> tuple[int, Mapping[str, str], Any, bytes]:
+        await self._set_session()
+        async with self.session.request(
+            method=method,
+            url=self._format_path(path, args),
+            params=self._get_params(params),
+            json=json,
+            headers=self._get_headers(headers),
+            data=data,
+            timeout=self.requests_timeout,
+        ) as answer:
+            body = await answer.read()
+            if answer.status >= _BAD_STATUS:
+                raise read_refusal(answer.status, answer.headers, body)
+            return answer.status, answer.headers, answer.request_info, body
+
+
+class Client:
+    """Blocking requests from any thread of any process: after a fork there is a new session."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self.endpoint, self.anonymous = _endpoint(access)
+        self._pid = 0
+        self._filesystem: Any = None
+        self._inherited: list[Any] = []  # kept, as closing them would touch an event loop of another process
+        self._renew()
+
+    @property
+    def project(self) -> str:
+        """The project that new buckets belong to: as configured, or the credential's own; may be empty."""
+        return self._connected().project or ""
+
+    def request(
+        self, method: str, path: str, *, upload: bool = False, **arguments: Any
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Headers and body of the answer to one request; `path` begins with a `/`.
+
+        `arguments` are `headers`, `json`, `data`, and the parameters of the query. Raises RefusalError for a status of
+        400 or more, TransientError where there is no whole answer, StoreUnavailableError where asking is in vain.
+        """
+        filesystem = self._connected()
+        call = filesystem._call  # noqa: SLF001 - the place that gcsfs has for requests of one's own
+        with self._uploads if upload else self._requests:
+            try:
+                filesystem.credentials.maybe_refresh()  # here, as it would block the event loop for all threads
+                headers, body = asyn.sync(filesystem.loop, call, method, self.endpoint + path, **arguments)
+            except (GoogleAuthError, HttpError, NonRetryableError) as error:
+                raise _credential_failed(error) from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise self._unanswered(error) from error
+        return headers, body
+
+    def close(self) -> None:
+        """Close the session, where it is this process's."""
+        filesystem, self._filesystem = self._filesystem, None
+        session = getattr(filesystem, "_session", None)
+        if session is not None and self._pid == os.getpid():
+            asyn.sync(filesystem.loop, session.close)
+
+    def _renew(self) -> None:
+        """Leave everything behind that belongs to the process we were forked from: its locks may never be released."""
+        self._inherited.append(self._filesystem)
+        self._filesystem = None
+        self._lock = threading.Lock()
+        self._uploads, self._requests = threading.Semaphore(UPLOADS), threading.Semaphore(REQUESTS)
+        self._pid = os.getpid()
+
+    def _connected(self) -> Any:
+        if self._pid != os.getpid():
+            self._renew()
+        with self._lock:
+            if self._filesystem is None:
+                self._filesystem = self._connect()
+            return self._filesystem
+
+    def _connect(self) -> Any:
+        seconds = self._access.timeout
+        credential, project = ("anon", "") if self.anonymous else gcs_credentials.load(self._access.credentials)
+        return OneAttempt(
+            token=credential,
+            project=self._access.project or project,
+            endpoint_url=self.endpoint,
+            requests_timeout=aiohttp.ClientTimeout(
+                total=seconds * _SLOWEST, sock_connect=min(seconds, _CONNECT_SECONDS), sock_read=seconds
+            ),
+            session_kwargs={"trust_env": not self.anonymous},  # proxies do not lead to emulators
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
+
+    def _unanswered(self, error: Exception) -> StudioError:
+        """Our error for a request that got no whole answer."""
+        if isinstance(error, aiohttp.ClientSSLError | aiohttp.InvalidURL):
+            return StoreUnavailableError(f"{self.endpoint} can not be reached: {error}")
+        if isinstance(error, TimeoutError):
+            return TransientError(f"{self.endpoint} gave no answer within {self._access.timeout:g} s")
+        return TransientError(f"no answer from {self.endpoint}: {str(error) or type(error).__name__}")
+
+
+def _endpoint(access: Access) -> tuple[str, bool]:
+    """Where requests go, and whether without credentials: an emulator is never shown any."""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
+    if access.endpoint is None and emulator not in {"", "default"}:
+        return _with_scheme(emulator), True
+    endpoint = _with_scheme(access.endpoint or _DEFAULT_ENDPOINT)
+    host = urlsplit(endpoint).hostname or ""
+    google = host == "googleapis.com" or host.endswith(".googleapis.com")
+    return endpoint, access.credentials is None and not google
+
+
+def _with_scheme(endpoint: str) -> str:
+    return (endpoint if "://" in endpoint else f"http://{endpoint}").rstrip("/")
+
+
+def _credential_failed(error: Exception) -> StudioError:
+    """Our error for a token that could not be had. The cause's own text may quote an answer, so it is left out."""
+    if isinstance(error, TransportError):
+        return TransientError("Google's token service could not be reached")
+    return PermissionDeniedError(
+        "Google does not accept the credential: it was revoked, its key was deleted, or this machine's clock is wrong"
+    )
