@@ -1,0 +1,65 @@
+"""Read buffers that are used again: fresh memory costs more than the reading.
+
+A buffer is held by the flights that look into it and by the packs that will write from it; when the last one lets go, it
+is free again. Several files share one buffer.
+"""
+
+from __future__ import annotations
+
+import threading
+
+BUFFER_SIZE = 8 * 1024 * 1024
+SHARE_ABOVE = 2 * 1024 * 1024
+
+
+class ArenaBuffer:
+    """Memory with a count of holders."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.view = memoryview(bytearray(BUFFER_SIZE))
+        self.used = 0
+        self._arena = arena
+        self._holders = 1
+
+    def hold(self) -> None:
+        """One more holder."""
+        with self._arena.lock:
+            self._holders += 1
+
+    def release(self) -> None:
+        """One holder fewer; after the last, the memory may change."""
+        with self._arena.lock:
+            self._holders -= 1
+            if self._holders == 0:
+                self.used = 0
+                self._arena.free.append(self)
+
+    def taken(self) -> None:
+        """Begin anew with one holder."""
+        self._holders = 1
+
+
+class Arena:
+    """Gives contiguous space to read into, from one thread; buffers are released from any."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.free: list[ArenaBuffer] = []
+        self._current: ArenaBuffer | None = None
+
+    def space(self, wanted: int) -> tuple[ArenaBuffer, memoryview]:
+        """A buffer, and at most `wanted` bytes of it, or fewer where a large request begins in a used buffer."""
+        current = self._current
+        if current is None or BUFFER_SIZE - current.used < min(wanted, SHARE_ABOVE):
+            if current:
+                current.release()
+            current = self._current = self._take()
+        return current, current.view[current.used : current.used + wanted]
+
+    def _take(self) -> ArenaBuffer:
+        with self.lock:
+            if self.free:
+                buffer = self.free.pop()
+                buffer.taken()
+                return buffer
+        return ArenaBuffer(self)

@@ -1,0 +1,149 @@
+"""The local catalog: which chunks are known to be in the store, and where. SQLite, rebuilt from nothing at any time.
+
+It may know less than the store holds. It is shared by the processes of one machine; a damaged file is thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+from studio_cas.formats.leaf import Place
+from studio_cas.ids import PackId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS packs (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS chunks (
+    id BLOB PRIMARY KEY, pack INTEGER NOT NULL, offset INTEGER NOT NULL, stored INTEGER NOT NULL,
+    plain INTEGER NOT NULL, inner INTEGER NOT NULL, codec INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS hooks (id BLOB NOT NULL, pack BLOB NOT NULL, PRIMARY KEY (id, pack)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (name TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+BUSY_SECONDS = 30
+QUERY_SIZE = 500
+
+
+class Catalog:
+    """Safe to use from several threads. Errors of SQLite make it forget, never fail."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection = self._open()
+        self._empty = self._is_empty()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError:
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.executescript(SCHEMA)
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
+        return connection
+
+    def _is_empty(self) -> bool:
+        with contextlib.suppress(sqlite3.Error):
+            return self._connection.execute("SELECT 1 FROM chunks LIMIT 1").fetchone() is None
+        return True
+
+    def lookup(self, ids: Sequence[bytes]) -> dict[bytes, Place]:
+        """The places of those of `ids` that are known."""
+        found: dict[bytes, Place] = {}
+        if self._empty:
+            return found
+        with contextlib.suppress(sqlite3.Error), self._lock:
+            for start in range(0, len(ids), QUERY_SIZE):
+                part = ids[start : start + QUERY_SIZE]
+                marks = ",".join("?" * len(part))
+                rows = self._connection.execute(
+                    "SELECT c.id, p.id, c.offset, c.stored, c.plain, c.inner, c.codec "  # noqa: S608 (question marks only)
+                    f"FROM chunks c JOIN packs p ON p.number = c.pack WHERE c.id IN ({marks})",
+                    part,
+                )
+                for row in rows:
+                    found[row[0]] = Place(PackId(row[1]), *row[2:])
+        return found
+
+    def add(self, pack: PackId, chunks: Iterable[tuple[bytes, Place]]) -> None:
+        """Learn that `chunks` lie in `pack`; the newest place of a chunk wins."""
+        with contextlib.suppress(sqlite3.Error), self._lock, self._transaction():
+            self._connection.execute("INSERT OR IGNORE INTO packs (id) VALUES (?)", (bytes(pack),))
+            (number,) = self._connection.execute("SELECT number FROM packs WHERE id = ?", (bytes(pack),)).fetchone()
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
+                ((chunk_id, number, *place[1:]) for chunk_id, place in chunks),
+            )
+            self._empty = False
+
+    def forget(self, packs: Iterable[PackId]) -> None:
+        """Forget all chunks of `packs`: they are gone, or about to be."""
+        with contextlib.suppress(sqlite3.Error), self._lock, self._transaction():
+            for pack in packs:
+                row = self._connection.execute("SELECT number FROM packs WHERE id = ?", (bytes(pack),)).fetchone()
+                if row:
+                    self._connection.execute("DELETE FROM chunks WHERE pack = ?", row)
+                    self._connection.execute("DELETE FROM packs WHERE number = ?", row)
+
+    def knows_pack(self, pack: PackId) -> bool:
+        """Whether chunks of `pack` were learnt."""
+        with contextlib.suppress(sqlite3.Error), self._lock:
+            query = "SELECT 1 FROM packs WHERE id = ?"
+            return self._connection.execute(query, (bytes(pack),)).fetchone() is not None
+        return False
+
+    def add_hooks(self, run: str, hooks: Iterable[tuple[bytes, bytes]]) -> None:
+        """Learn the (chunk id, pack id) pairs of a run of hooks."""
+        with contextlib.suppress(sqlite3.Error), self._lock, self._transaction():
+            self._connection.executemany("INSERT OR IGNORE INTO hooks VALUES (?, ?)", hooks)
+            self._connection.execute("INSERT OR IGNORE INTO seen VALUES (?)", (run,))
+
+    def unseen(self, runs: Iterable[str]) -> list[str]:
+        """Those of `runs` that were not learnt yet."""
+        with contextlib.suppress(sqlite3.Error), self._lock:
+            seen = {row[0] for row in self._connection.execute("SELECT name FROM seen")}
+            return [run for run in runs if run not in seen]
+        return []
+
+    def hooked(self, ids: Sequence[bytes]) -> set[PackId]:
+        """Packs that hold a chunk of `ids`, as the hooks say."""
+        packs: set[PackId] = set()
+        with contextlib.suppress(sqlite3.Error), self._lock:
+            for start in range(0, len(ids), QUERY_SIZE):
+                part = ids[start : start + QUERY_SIZE]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT DISTINCT pack FROM hooks WHERE id IN ({marks})"  # noqa: S608 (question marks only)
+                packs.update(PackId(row[0]) for row in self._connection.execute(query, part))
+        return packs
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,244 @@
+"""Chunks in, places out: hash, look up, encode on every core, and append to packs, in order.
+
+One thread reads and calls `small` and `large`; workers hash, look chunks up and encode them; the same thread takes their
+results in the order in which the work was given and appends them to packs, so memory and order are bounded by one queue.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from studio_cas.codec import frames, zstd
+from studio_cas.codec.choose import RAW_ABOVE, Choice, Codec, choose
+from studio_cas.formats.pack import Kind
+from studio_cas.ids import digest
+from studio_cas.store import dedup
+from studio_cas.store.packing import PackStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from studio_cas.formats.leaf import Place
+    from studio_cas.ids import Buffer, PackId
+    from studio_cas.store.arena import ArenaBuffer
+    from studio_cas.store.store import Store
+
+GROUP_SIZE = 256 * 1024
+FLIGHT_LIMIT = 64 * 1024 * 1024
+CHOICE_SPAN = 64 * 1024 * 1024
+WORKERS = max(2, min(8, os.cpu_count() or 2))
+
+
+class Chunks:
+    """The chunks of one file, in order; complete when `pending` is 0 and the file was read to its end."""
+
+    __slots__ = ("choices", "ids", "lengths", "pending", "places")
+
+    def __init__(self) -> None:
+        self.ids: list[bytes] = []
+        self.lengths: list[int] = []
+        self.places: list[Place] = []
+        self.pending = 0
+        self.choices: dict[int, Choice] = {}
+
+
+class Encoded(NamedTuple):
+    """What a worker made of one chunk: a known place, or a frame."""
+
+    chunk_id: bytes
+    length: int
+    place: Place | None
+    codec: int
+    parts: list[Buffer]
+
+
+class Ingest:
+    """One capture's way into the store. `owns` says whether the parent version uses a pack: chunks there are always reused."""
+
+    def __init__(self, store: Store, owns: Callable[[PackId], bool], *, compression: bool = True) -> None:
+        self._store = store
+        self._owns = owns
+        self._compression = compression
+        self.data = PackStream(store, Kind.DATA, learn=True)
+        self.trees = PackStream(store, Kind.TREE, learn=False)
+        self.adopted: set[PackId] = set()
+        self.new_chunks = 0
+        self.hooks: list[tuple[bytes, PackId]] = []
+        self._flights: deque[tuple[int, Future[Any], Callable[[Any], None]]] = deque()
+        self._in_flight = 0
+        self._group: dict[bytes, tuple[bytes, list[Chunks]]] = {}
+        self._group_bytes = 0
+        self._pool: ThreadPoolExecutor | None = None
+
+    def small(self, data: bytes, chunks: Chunks) -> None:
+        """A whole file that is one chunk smaller than the minimum: it shares a frame with its neighbours."""
+        chunk_id = digest(data)
+        chunks.ids.append(chunk_id)
+        chunks.lengths.append(len(data))
+        place = self.data.placed.get(chunk_id)
+        if place is not None:
+            chunks.places.append(place)
+            return
+        chunks.pending += 1
+        waiting = self._group.get(chunk_id)
+        if waiting is not None:
+            waiting[1].append(chunks)
+            return
+        self._group[chunk_id] = (data, [chunks])
+        self._group_bytes += len(data)
+        if self._group_bytes >= GROUP_SIZE:
+            self._close_group(force=False)
+
+    def large(self, view: memoryview, lengths: list[int], offset: int, chunks: Chunks, buffer: ArenaBuffer, size: int) -> None:
+        """Consecutive chunks of a file of `size` bytes, from `offset` on; `buffer` holds `view` until they are stored."""
+        chunks.pending += 1
+        buffer.hold()
+        whole = len(view) == size
+
+        def work() -> list[Encoded]:
+            return self._encode(view, lengths, offset, chunks.choices, whole=whole)
+
+        def take(results: list[Encoded]) -> None:
+            self._place(results, chunks, buffer)
+            chunks.pending -= 1
+            buffer.release()
+
+        self._submit(len(view), work, take)
+
+    def _submit(self, size: int, work: Callable[[], Any], take: Callable[[Any], None]) -> None:
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(WORKERS, "encode")
+        self._flights.append((size, self._pool.submit(work), take))
+        self._in_flight += size
+        self.pump()
+
+    def pump(self, *, wait: bool = False) -> None:
+        """Take finished results; with `wait`, all of them."""
+        while self._flights:
+            size, future, take = self._flights[0]
+            if not (wait or self._in_flight > FLIGHT_LIMIT or future.done()):
+                return
+            result = future.result()
+            self._flights.popleft()
+            self._in_flight -= size
+            take(result)
+
+    def _encode(
+        self, view: memoryview, lengths: list[int], offset: int, choices: dict[int, Choice], *, whole: bool
+    ) -> list[Encoded]:
+        pieces = []
+        at = 0
+        for length in lengths:
+            pieces.append(view[at : at + length])
+            at += length
+        ids = [digest(piece) for piece in pieces]
+        known = self._known(ids, lengths, whole=whole)
+        encoded = []
+        at = offset
+        for chunk_id, piece, place in zip(ids, pieces, known, strict=True):
+            codec, parts = Codec.RAW, [piece]
+            if place is None and self._compression:
+                codec, parts = frames.encode(piece, self._choice(choices, piece, at), at)
+            encoded.append(Encoded(chunk_id, len(piece), place, codec, parts))
+            at += len(piece)
+        return encoded
+
+    def _known(self, ids: list[bytes], lengths: list[int], *, whole: bool) -> list[Place | None]:
+        found = self._store.catalog.lookup(ids)
+        placed = self.data.placed
+        places = [placed.get(chunk_id) or found.get(chunk_id) for chunk_id in ids]
+        return dedup.keep_runs(places, lengths, self._owns, whole=whole) if found else places
+
+    def _choice(self, choices: dict[int, Choice], piece: memoryview, offset: int) -> Choice:
+        """The codec for this stretch of the file; probed once every CHOICE_SPAN, in the middle of a chunk."""
+        span = offset // CHOICE_SPAN
+        choice = choices.get(span)
+        if choice is None:
+            middle = len(piece) // 4
+            choice = choices[span] = choose(bytes(piece[middle : middle + 16384]), offset + middle)
+        return choice
+
+    def _place(self, results: list[Encoded], chunks: Chunks, buffer: ArenaBuffer) -> None:
+        placed = self.data.placed
+        for chunk_id, length, known, codec, parts in results:
+            place = known or placed.get(chunk_id)
+            if place is None:
+                release = None
+                if codec == Codec.RAW:
+                    buffer.hold()
+                    release = buffer.release
+                place = self.data.add(parts, codec, [(chunk_id, length)], release)[0]
+                self.new_chunks += 1
+            elif known:
+                self._adopt(known.pack)
+            chunks.ids.append(chunk_id)
+            chunks.lengths.append(length)
+            chunks.places.append(place)
+
+    def _adopt(self, pack: PackId) -> None:
+        if not self._owns(pack):
+            self.adopted.add(pack)
+
+    def _close_group(self, *, force: bool) -> None:
+        """Drop what is known from the group; send the rest off where it is full, or where `force` says so."""
+        for chunk_id, place in self._store.catalog.lookup(list(self._group)).items():
+            data, waiting = self._group.pop(chunk_id)
+            self._group_bytes -= len(data)
+            self._adopt(place.pack)
+            for chunks in waiting:
+                chunks.places.append(place)
+                chunks.pending -= 1
+        if self._group and (force or self._group_bytes >= GROUP_SIZE):
+            self._send_group()
+
+    def _send_group(self) -> None:
+        group, size = self._group, self._group_bytes
+        self._group, self._group_bytes = {}, 0
+
+        def work() -> tuple[Codec, list[Buffer]]:
+            return self._encode_group([data for data, _ in group.values()])
+
+        def take(result: tuple[Codec, list[Buffer]]) -> None:
+            codec, parts = result
+            places = self.data.add(parts, codec, [(chunk_id, len(data)) for chunk_id, (data, _) in group.items()])
+            self.new_chunks += len(group)
+            for place, (_, waiting) in zip(places, group.values(), strict=True):
+                for chunks in waiting:
+                    chunks.places.append(place)
+                    chunks.pending -= 1
+
+        self._submit(size, work, take)
+
+    def _encode_group(self, pieces: list[bytes]) -> tuple[Codec, list[Buffer]]:
+        plain = b"".join(pieces)
+        if self._compression:
+            frame = zstd.compress(plain, zstd.GROUP_LEVEL)
+            if len(frame) <= RAW_ABOVE * len(plain):
+                return Codec.ZSTD, [frame]
+        return Codec.RAW, [plain]
+
+    def flush(self) -> None:
+        """Wait until every chunk that was given has its place."""
+        if self._group:
+            self._close_group(force=True)
+        self.pump(wait=True)
+
+    def finish(self) -> None:
+        """Everything given is in the store when this returns."""
+        self.flush()
+        self.data.finish()
+        self.trees.finish()
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self.data.close()
+        self.trees.close()
+
+

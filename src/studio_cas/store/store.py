@@ -1,0 +1,90 @@
+"""An open store: a backend, the configuration that all its users share, and this machine's caches of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from studio_cas.errors import NotFoundError, ObjectExistsError
+from studio_cas.formats import keys, store_config
+
+if TYPE_CHECKING:
+    from studio_cas.backends.base import Backend
+    from studio_cas.formats.store_config import StoreConfig
+    from studio_cas.store.catalog import Catalog
+
+
+def studio_home() -> Path:
+    """`$STUDIOML_HOME`, or `~/.studioml`."""
+    return Path(os.environ.get("STUDIOML_HOME") or "~/.studioml").expanduser().absolute()
+
+
+@dataclass
+class Store:
+    """What every operation takes. Close it, or use it as a context manager."""
+
+    backend: Backend
+    config: StoreConfig
+    home: Path = field(default_factory=studio_home)
+
+    @property
+    def url(self) -> str:
+        """Where the store is; holds no secret."""
+        return self.backend.url
+
+    @property
+    def cache_dir(self) -> Path:
+        """This machine's caches of this store; losing them costs time, not data."""
+        return self.home / "cache" / self.config.store_id
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Chunks that are known to be in the store."""
+        from studio_cas.store.catalog import Catalog
+
+        return Catalog(self.cache_dir / "catalog.sqlite")
+
+    def close(self) -> None:
+        """Release connections and files."""
+        if "catalog" in self.__dict__:
+            self.catalog.close()
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_store(where: str | Path | Backend, *, home: Path | None = None, create: bool = True) -> Store:
+    """The store at a path, a URL or behind a backend; with `create`, one is made where there is none.
+
+    Raises StoreUnavailableError (unreachable, or no store and not `create`), CorruptError (not a store).
+    """
+    from studio_cas.backends.opening import open_backend
+
+    backend = open_backend(str(where)) if isinstance(where, str | Path) else where
+    try:
+        config = _read_or_create(backend, create=create)
+    except BaseException:
+        backend.close()
+        raise
+    return Store(backend, config, home or studio_home())
+
+
+def _read_or_create(backend: Backend, *, create: bool) -> StoreConfig:
+    try:
+        return store_config.decode(bytes(backend.read(keys.FORMAT)))
+    except NotFoundError:
+        if not create:
+            raise
+    backend.prepare()
+    try:
+        backend.create(keys.FORMAT, [store_config.encode(store_config.new_config())])
+    except ObjectExistsError:
+        pass  # another process was first: its configuration holds
+    return store_config.decode(bytes(backend.read(keys.FORMAT)))

@@ -1,0 +1,157 @@
+"""Versions: create the next one, list them, and resolve what a person typed."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from studio_cas.errors import NotFoundError, ObjectExistsError, UsageError
+from studio_cas.formats import keys, version
+from studio_cas.formats.spec import Spec, parse_spec
+from studio_cas.formats.version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from studio_cas.store.store import Store
+
+SHORTEST_PREFIX = 6
+LISTED_NAMES = 20
+
+
+def read(store: Store, experiment: str, tag: str, number: int) -> Version:
+    """Version `number`. Raises NotFoundError."""
+    return version.decode(bytes(store.backend.read(keys.version(experiment, tag, number))))
+
+
+def latest(store: Store, experiment: str, tag: str) -> Version | None:
+    """The newest version, or None: one list call and one read."""
+    for found in store.backend.list(keys.versions(experiment, tag), limit=1):
+        return version.decode(bytes(store.backend.read(found.key)))
+    return None
+
+
+def list_versions(store: Store, experiment: str, tag: str) -> Iterator[Version]:
+    """All versions, newest first."""
+    for found in store.backend.list(keys.versions(experiment, tag)):
+        yield version.decode(bytes(store.backend.read(found.key)))
+
+
+def list_experiments(store: Store) -> list[str]:
+    """The names of all experiments, ascending."""
+    names = set(store.backend.list_names(keys.EXPERIMENTS)) | set(store.backend.list_names(keys.VERSIONS))
+    return sorted(names)
+
+
+def list_tags(store: Store, experiment: str) -> list[str]:
+    """The tags of an experiment that have a version, ascending."""
+    return list(store.backend.list_names(f"{keys.VERSIONS}{experiment}/"))
+
+
+def create(store: Store, number: int, record: Callable[[int], Version]) -> Version:
+    """Create the version record with `number`, or the next free one; `record(number)` makes it."""
+    while True:
+        made = record(number)
+        try:
+            store.backend.create(keys.version(made.experiment, made.tag, number), [version.encode(made)])
+        except ObjectExistsError:
+            newest = latest(store, made.experiment, made.tag)
+            number = max(number, newest.number if newest else 0) + 1
+        else:
+            return made
+
+
+def resolve(store: Store, text: str) -> Version:
+    """The version that `exp/tag`, `exp/tag@7`, `@-1`, `@2026-11-22T10:00` or `@<manifest id prefix>` names.
+
+    A path after the tag is ignored. Raises UsageError, and NotFoundError that names what there is instead.
+    """
+    return resolve_spec(store, parse_spec(text))
+
+
+def resolve_spec(store: Store, spec: Spec) -> Version:
+    """The version that `spec` names."""
+    newest = latest(store, spec.experiment, spec.tag)
+    if newest is None:
+        raise NotFoundError(_explain_missing(store, spec))
+    wanted = spec.version
+    if wanted is None or wanted == "latest":
+        return newest
+    if wanted.isdigit() and len(wanted) < SHORTEST_PREFIX:
+        return _numbered(store, spec, int(wanted), newest)
+    if wanted.startswith("-") and wanted[1:].isdigit():
+        return _numbered(store, spec, newest.number - int(wanted[1:]), newest)
+    moment = _moment(wanted)
+    matching = [found for found in _candidates(store, spec, moment, wanted)]
+    if not matching:
+        if wanted.isdigit():
+            return _numbered(store, spec, int(wanted), newest)
+        message = f"{spec.experiment}/{spec.tag} has no version {wanted!r}: `studio log` lists its {newest.number} versions"
+        raise NotFoundError(message)
+    if moment is None and len({found.manifest_id for found in matching}) > 1:
+        message = f"{wanted!r} begins more than one manifest id of {spec.experiment}/{spec.tag}: write more of it"
+        raise UsageError(message)
+    return matching[0]
+
+
+def _candidates(store: Store, spec: Spec, moment: float | None, wanted: str) -> Iterator[Version]:
+    if moment is None and not _is_prefix(wanted):
+        message = (
+            f"{wanted!r} is no version: write a number, -1 for the one before the latest, "
+            "a time like 2026-11-22T10:00, or at least 6 digits of a manifest id"
+        )
+        raise UsageError(message)
+    for found in list_versions(store, spec.experiment, spec.tag):
+        if moment is None:
+            if found.manifest_id.hex().startswith(wanted.lower()):
+                yield found
+        elif found.time <= moment:
+            yield found
+            return
+
+
+def _numbered(store: Store, spec: Spec, number: int, newest: Version) -> Version:
+    if number == newest.number:
+        return newest
+    try:
+        if number < 1:
+            raise NotFoundError
+        return read(store, spec.experiment, spec.tag, number)
+    except NotFoundError:
+        message = f"{spec.experiment}/{spec.tag} has no version {number}: the latest is {newest.number}"
+        raise NotFoundError(message) from None
+
+
+def _is_prefix(text: str) -> bool:
+    return len(text) >= SHORTEST_PREFIX and all(letter in "0123456789abcdefABCDEF" for letter in text)
+
+
+def _moment(text: str) -> float | None:
+    """Seconds since the epoch; a time without a zone is local."""
+    if "-" not in text:
+        return None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _explain_missing(store: Store, spec: Spec) -> str:
+    tags = list_tags(store, spec.experiment)
+    if tags:
+        return f"experiment {spec.experiment!r} has no artifact {spec.tag!r}; it has: {_named(tags, spec.tag)}"
+    experiments = list_experiments(store)
+    if spec.experiment in experiments:
+        return f"experiment {spec.experiment!r} has no artifacts yet"
+    if not experiments:
+        return f"there is no experiment {spec.experiment!r}: the store {store.url} is empty"
+    return f"there is no experiment {spec.experiment!r}; there are: {_named(experiments, spec.experiment)}"
+
+
+def _named(names: list[str], wanted: str) -> str:
+    """At most LISTED_NAMES of `names`, the ones most like `wanted` first."""
+    if len(names) <= LISTED_NAMES:
+        return ", ".join(names)
+    close = difflib.get_close_matches(wanted, names, LISTED_NAMES) or names[:LISTED_NAMES]
+    return f"{', '.join(close)} and {len(names) - len(close)} more"

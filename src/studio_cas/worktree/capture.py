@@ -1,0 +1,329 @@
+"""Capture: a folder or a file becomes a version.
+
+scan → stat cache (unchanged: reuse the entry) → cut → id → known? → codec → pack → create packs → create trees → create version
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+import stat
+import time
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio_cas.chunking.profile import Profile
+from studio_cas.errors import LocalIOError, NotFoundError, UsageError
+from studio_cas.formats.keys import check_name
+from studio_cas.formats.leaf import EntryKind
+from studio_cas.formats.version import Version
+from studio_cas.progress import Silent
+from studio_cas.store import versions
+from studio_cas.store.ingest import Ingest
+from studio_cas.worktree import statcache
+from studio_cas.worktree.ignore import matcher
+from studio_cas.worktree.reading import Content, Failure, FileReader
+from studio_cas.worktree.remembered import Cursor, Entry, Parent
+from studio_cas.worktree.scan import Row, row_of, scan
+from studio_cas.worktree.tree_writer import FILES, Item, TreeWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from studio_cas.formats.leaf import Place
+    from studio_cas.formats.root import Root
+    from studio_cas.ids import LeafId, ManifestId
+    from studio_cas.progress import Progress
+    from studio_cas.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureResult:
+    """What a capture did. `created` is False where the folder equals the latest version: nothing was made.
+
+    `stale`: paths that were being written, of which the version keeps the earlier state, or nothing where there is none.
+    `skipped`: "path: why" for what could not be read or is no file. Sizes in bytes.
+    """
+
+    version: Version
+    created: bool
+    files: int
+    bytes_read: int
+    bytes_stored: int
+    new_chunks: int
+    stale: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def capture(
+    store: Store,
+    root: Path,
+    experiment: str,
+    tag: str,
+    *,
+    final: bool = False,
+    exclude: Sequence[Path] = (),
+    ignore: Sequence[str] = (),
+    progress: Progress | None = None,
+    user: str | None = None,
+    compression: bool = True,
+) -> CaptureResult:
+    """Make the next version of `experiment/tag` from the folder or file `root`, unless it equals the latest.
+
+    `exclude` are folders to leave out, wherever they lie in it; `ignore` are gitignore patterns.
+    Raises NotFoundError (no such path), UsageError (bad name), LocalIOError, and what the store raises.
+    """
+    check_name(experiment, "an experiment")
+    check_name(tag, "an artifact")
+    root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow a link that is itself captured)
+    work = _Capture(store, root, experiment, tag, progress or Silent(), compression=compression)
+    try:
+        return work.run(exclude, ignore, user=user or getpass.getuser(), final=final)
+    finally:
+        work.close()
+
+
+class _Capture:
+    """One capture while it runs."""
+
+    def __init__(
+        self, store: Store, root: Path, experiment: str, tag: str, progress: Progress, *, compression: bool
+    ) -> None:
+        self._store = store
+        self._root = root
+        self._experiment = experiment
+        self._tag = tag
+        self._progress = progress
+        self._parent = Parent(store, versions.latest(store, experiment, tag))
+        state_path = statcache.path_of(store, root)
+        self._old = statcache.StateReader(state_path)
+        self._state = statcache.StateWriter(state_path, self._old)
+        self._cursor = Cursor(self._old)
+        self._ingest = Ingest(store, self._parent.owns, compression=compression)
+        self._tree = TreeWriter(self._ingest, self._state, self._known_leaf)
+        self._stale: list[str] = []
+        self._skipped: list[str] = []
+        self._folder = -1
+
+    def run(self, exclude: Sequence[Path], ignore: Sequence[str], *, user: str, final: bool) -> CaptureResult:
+        """Scan, store, and create the version."""
+        began = time.time()
+        single = self._open_root()
+        self._progress.start(f"capture {self._experiment}/{self._tag}")
+        self._reader = FileReader(self._folder, self._store.config, self._ingest, self._progress.advance)
+        if single is not None:
+            rows: Iterator[Row] = iter([single])
+        else:
+            rows = scan(self._folder, matcher(self._root, ignore), self._pruned(exclude), self._skip)
+        self._walk(_Rows(rows))
+        root = self._tree.finish(is_file=single is not None)
+        if single is not None and not root.files and not root.leaves:
+            message = f"{self._root} could not be captured: {'; '.join(self._stale + self._skipped) or 'it went away'}"
+            raise LocalIOError(message)
+        manifest_id = root.manifest_id()
+        latest = self._parent.version
+        if latest is not None and latest.manifest_id == manifest_id and latest.is_file == root.is_file:
+            self._ingest.finish()
+            version, created = latest, False
+        else:
+            version, created = self._commit(root, manifest_id, began, user=user, final=final), True
+        self._state.commit()
+        return CaptureResult(
+            version,
+            created,
+            root.files,
+            self._reader.bytes_read,
+            self._ingest.data.bytes + self._ingest.trees.bytes,
+            self._ingest.new_chunks,
+            tuple(self._stale),
+            tuple(self._skipped),
+        )
+
+    def _open_root(self) -> Row | None:
+        """Open the folder to capture, or the folder of the single file to capture, whose row is returned."""
+        try:
+            status = self._root.stat()
+        except FileNotFoundError:
+            message = f"{self._root} does not exist: nothing to capture"
+            raise NotFoundError(message) from None
+        except OSError as error:
+            message = f"{self._root} cannot be read: {error.strerror}"
+            raise LocalIOError(message) from error
+        folder = stat.S_ISDIR(status.st_mode)
+        row = row_of(os.fsencode(self._root.name), status)
+        if row is None:
+            message = f"{self._root} is neither a file nor a folder"
+            raise UsageError(message)
+        try:
+            target = self._root if folder else self._root.resolve().parent
+            self._folder = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            message = f"{self._root} cannot be read: {error.strerror}"
+            raise LocalIOError(message) from error
+        return None if folder else row._replace(path=os.fsencode(self._root.resolve().name))
+
+    def _pruned(self, exclude: Sequence[Path]) -> set[tuple[int, int]]:
+        """(device, inode) of the folders to leave out: those given, and what studio itself keeps."""
+        home = self._store.home
+        candidates = [*exclude, home / "store", home / "blobcache", home / "cache"]
+        local = getattr(self._store.backend, "root", None)
+        if local is not None:
+            candidates.append(Path(local))
+        pruned = set()
+        for path in candidates:
+            try:
+                status = os.stat(path)  # noqa: PTH116
+            except OSError:
+                continue
+            pruned.add((status.st_dev, status.st_ino))
+        return pruned
+
+    def _skip(self, path: bytes, why: str) -> None:
+        self._skipped.append(f"{os.fsdecode(path) or '.'}: {why}")
+
+    def _walk(self, rows: _Rows) -> None:
+        """Merge the scan with the stat cache: whole unchanged leaves at once, everything else entry by entry."""
+        tree, cursor = self._tree, self._cursor
+        while True:
+            block = cursor.whole_block() if tree.at_boundary else None
+            if block is not None:
+                batch = rows.take(len(block.rows))
+                if batch == block.rows and (batch or block.begins_inside):
+                    tree.reuse(block, self._old.leaf_object)
+                    cursor.accept()
+                    self._progress.advance(block.leaf.size, block.files)
+                    continue
+                rows.put_back(batch)
+            row = rows.next()
+            if row is None:
+                return
+            self._add(row)
+
+    def _add(self, row: Row) -> None:
+        remembered = self._cursor.find(row.path)
+        if row.kind == EntryKind.FOLDER:
+            self._tree.add(Item(row.path, row.kind, Profile.CDC, 0, 0, b"", None, row))
+            return
+        entry = self._cursor.take() if remembered is not None else None
+        if entry is not None and remembered == row:
+            self._keep(row, entry, row)
+            self._progress.advance(entry.size, 1)
+        elif row.kind == EntryKind.LINK:
+            self._add_link(row)
+        else:
+            self._add_file(row, entry)
+
+    def _keep(self, row: Row, entry: Entry, remembered: Row) -> None:
+        """An entry as it was captured before."""
+        mtime = entry.mtime_ns
+        item = Item(row.path, entry.kind, entry.profile, entry.size, mtime, entry.literal, entry.chunks, remembered)
+        self._tree.add(item)
+
+    def _add_link(self, row: Row) -> None:
+        try:
+            target = os.readlink(row.path, dir_fd=self._folder)
+        except OSError as error:
+            self._skip(row.path, f"cannot be read: {error.strerror}")
+            return
+        remembered = statcache.trusted(row, time.time_ns())
+        self._tree.add(Item(row.path, EntryKind.LINK, Profile.CDC, 0, row.mtime_ns, target, None, remembered))
+
+    def _add_file(self, row: Row, entry: Entry | None) -> None:
+        if entry is None:
+            self._parent.learn(row.path)
+        try:
+            content = self._reader.read(row, entry.chunks if entry else None)
+        except OSError as error:
+            self._skip(row.path, f"cannot be read: {error.strerror}")
+            return
+        if isinstance(content, Content):
+            read = content.row
+            remembered = statcache.trusted(read, time.time_ns())
+            self._tree.add(
+                Item(
+                    row.path, read.kind, content.profile, read.size, read.mtime_ns, content.literal, content.chunks, remembered
+                )
+            )
+            self._progress.advance(0, 1)
+        elif content is Failure.UNSTEADY:
+            self._add_stale(row, entry or self._parent.entry(row.path))
+
+    def _add_stale(self, row: Row, entry: Entry | None) -> None:
+        """A file that was being written: its earlier state, which the stat cache must not trust, or nothing."""
+        self._stale.append(os.fsdecode(row.path))
+        if entry is not None and entry.kind in FILES:
+            self._keep(row, entry, row._replace(kind=entry.kind, mtime_ns=statcache.UNTRUSTED))
+
+    def _known_leaf(self, leaf_id: LeafId) -> Place | None:
+        return self._cursor.places.get(leaf_id) or self._parent.places.get(leaf_id)
+
+    def _commit(self, root: Root, manifest_id: ManifestId, began: float, *, user: str, final: bool) -> Version:
+        tree = self._tree.store(root)
+        self._ingest.finish()
+        parent = self._parent.version
+        tree_packs = {row.place.pack for row in root.leaves if row.place}
+        if tree.place:
+            tree_packs.add(tree.place.pack)
+        writer = secrets.token_hex(8)
+
+        def record(number: int) -> Version:
+            return Version(
+                experiment=self._experiment,
+                tag=self._tag,
+                number=number,
+                manifest_id=manifest_id,
+                tree=tree,
+                tree_packs=tuple(sorted(tree_packs)),
+                size=root.size,
+                files=root.files,
+                stored=self._ingest.data.bytes + self._ingest.trees.bytes,
+                time=began,
+                host=socket.gethostname(),
+                user=user,
+                writer=writer,
+                parent=parent.number if parent else None,
+                final=final,
+                is_file=root.is_file,
+                stale=tuple(self._stale),
+                skipped=tuple(self._skipped),
+            )
+
+        return versions.create(self._store, parent.number + 1 if parent else 1, record)
+
+    def close(self) -> None:
+        """Release files and threads; an unfinished state is dropped."""
+        self._progress.finish()
+        self._ingest.close()
+        self._old.close()
+        self._state.abandon()
+        if self._folder >= 0:
+            os.close(self._folder)
+
+
+class _Rows:
+    """The scan, with rows that can be put back."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self._returned: deque[Row] = deque()
+
+    def next(self) -> Row | None:
+        """The next row, or None at the end."""
+        if self._returned:
+            return self._returned.popleft()
+        return next(self._rows, None)
+
+    def take(self, count: int) -> list[Row]:
+        """At most `count` rows."""
+        taken = [self._returned.popleft() for _ in range(min(count, len(self._returned)))]
+        taken.extend(islice(self._rows, count - len(taken)))
+        return taken
+
+    def put_back(self, rows: list[Row]) -> None:
+        """Give `rows` again, first."""
+        self._returned.extendleft(reversed(rows))

@@ -1,0 +1,48 @@
+"""Which paths of a captured folder are left out: `.studioml_ignore` in its root, and patterns given by the caller.
+
+Both have gitignore semantics, by pathspec, which is imported only where there are patterns.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from studio_cas.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    Ignored = Callable[[bytes, bool], bool]
+
+IGNORE_FILE = ".studioml_ignore"
+PARTIAL_SUFFIX = b".studio-partial"
+
+
+def matcher(root: Path, patterns: Sequence[str] = ()) -> Ignored | None:
+    """A function of (relative path, is a folder) that says what to leave out, or None where nothing is.
+
+    Lines of the file come after `patterns`, so `!name` in it brings back what a default leaves out.
+    Raises UsageError for a pattern that makes no sense.
+    """
+    lines = list(patterns)
+    try:
+        lines += (root / IGNORE_FILE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    if not lines:
+        return None
+    import pathspec
+
+    try:
+        spec = pathspec.GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        message = f"{root / IGNORE_FILE}: {error}"
+        raise UsageError(message) from error
+
+    def ignored(path: bytes, folder: bool) -> bool:  # noqa: FBT001 (an inner loop calls it)
+        text = os.fsdecode(path)
+        return spec.match_file(text + "/" if folder else text)
+
+    return ignored

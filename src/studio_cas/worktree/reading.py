@@ -1,0 +1,216 @@
+"""Read one file into chunks: whole and steady, or not at all.
+
+A file of at most the inline limit becomes a literal; one smaller than the minimum chunk is one chunk that shares a frame;
+a larger one is cut and handed on in batches. A log that only grew is read from its last content-defined boundary on.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from studio_cas.chunking.cdc import cutter
+from studio_cas.chunking.profile import Cutting, Profile, choose
+from studio_cas.ids import digest
+from studio_cas.store.arena import Arena
+from studio_cas.store.ingest import Chunks
+from studio_cas.worktree import steady
+from studio_cas.worktree.scan import Row, open_below, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from studio_cas.formats.store_config import StoreConfig
+    from studio_cas.store.arena import ArenaBuffer
+    from studio_cas.store.ingest import Ingest
+
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.05
+PATIENCE_SECONDS = 2.0
+READ_SIZE = 8 * 1024 * 1024
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class Failure(Enum):
+    """Why a file has no content."""
+
+    GONE = "gone"
+    UNSTEADY = "was being written"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file as it was read: its stat row, the profile, and either a literal or chunks."""
+
+    row: Row
+    profile: Profile
+    literal: bytes
+    chunks: Chunks | None
+
+
+class FileReader:
+    """Reads the files below an open folder. Counts the bytes it read."""
+
+    def __init__(self, root: int, config: StoreConfig, ingest: Ingest, advance: Callable[[int], None]) -> None:
+        self._root = root
+        self._config = config
+        self._ingest = ingest
+        self._advance = advance
+        self._arena = Arena()
+        self._patience = PATIENCE_SECONDS
+        self.bytes_read = 0
+
+    def read(self, row: Row, earlier: Chunks | None) -> Content | Failure:
+        """The content of the file at `row.path`; `earlier` are its chunks when it was last captured.
+
+        Raises OSError where it cannot be read.
+        """
+        for attempt in range(ATTEMPTS):
+            if attempt and not self._pause():
+                break
+            try:
+                file = open_below(self._root, row.path, FLAGS)
+            except FileNotFoundError:
+                return Failure.GONE
+            try:
+                content = self._attempt(file, row.path, earlier)
+            finally:
+                os.close(file)
+            if content is not None:
+                return content
+        return Failure.UNSTEADY
+
+    def _pause(self) -> bool:
+        if self._patience <= 0:
+            return False
+        self._patience -= PAUSE_SECONDS
+        time.sleep(PAUSE_SECONDS)
+        return True
+
+    def _attempt(self, file: int, path: bytes, earlier: Chunks | None) -> Content | None:
+        """The content, or None where the file changed, or may have."""
+        before = os.fstat(file)
+        if not stat.S_ISREG(before.st_mode):
+            return None
+        name = path.rpartition(b"/")[2]
+        grows = steady.is_append_only(name)
+        if not grows and not steady.settled(file, name, before):
+            return None
+        profile, literal, chunks = self._content(file, name, before.st_size, earlier if grows else None)
+        after = os.fstat(file)
+        if grows:
+            if after.st_size < before.st_size:
+                return None
+        elif not steady.same(before, after) or steady.unwritten(file) is False:
+            return None
+        if literal is None and chunks is None:
+            return None
+        row = row_of(path, before)
+        return Content(row, profile, literal or b"", chunks) if row else None
+
+    def _content(
+        self, file: int, name: bytes, size: int, earlier: Chunks | None
+    ) -> tuple[Profile, bytes | None, Chunks | None]:
+        if size < self._config.chunking.minimum:
+            data = self._whole(file, size)
+            if data is None:
+                return Profile.CDC, None, None
+            if size <= self._config.inline_limit:
+                return Profile.CDC, data, None
+            chunks = Chunks()
+            self._ingest.small(data, chunks)
+            return Profile.CDC, None, chunks
+        cutting = choose(name, size, lambda at, length: os.pread(file, length, at), self._config.chunking.minimum)
+        start, chunks = 0, Chunks()
+        if earlier is not None and cutting.profile is Profile.CDC:
+            start, chunks = self._kept_prefix(file, size, earlier)
+        return cutting.profile, None, chunks if self._cut(file, size, cutting, chunks, start) else None
+
+    def _whole(self, file: int, size: int) -> bytes | None:
+        """The bytes of a small file, or None where it is shorter than `size` by now."""
+        data = os.read(file, size) if size else b""
+        while len(data) < size:
+            more = os.read(file, size - len(data))
+            if not more:
+                return None
+            data += more
+        self.bytes_read += size
+        self._advance(size)
+        return data
+
+    def _kept_prefix(self, file: int, size: int, earlier: Chunks) -> tuple[int, Chunks]:
+        """What of `earlier` holds for a file that only grew: all but its last chunk, where samples of it still agree.
+
+        Looked at are the first chunk, one in the middle, and the last.
+        """
+        kept = Chunks()
+        offsets = [0]
+        for length in earlier.lengths:
+            offsets.append(offsets[-1] + length)
+        if len(earlier.ids) < 2 or offsets[-1] > size:
+            return 0, kept
+        for index in {0, len(earlier.ids) // 2, len(earlier.ids) - 1}:
+            data = os.pread(file, earlier.lengths[index], offsets[index])
+            self.bytes_read += len(data)
+            if digest(data) != earlier.ids[index]:
+                return 0, kept
+        kept.ids, kept.lengths, kept.places = earlier.ids[:-1], earlier.lengths[:-1], earlier.places[:-1]
+        self._advance(offsets[-2])
+        return offsets[-2], kept
+
+    def _cut(self, file: int, size: int, cutting: Cutting, chunks: Chunks, at: int) -> bool:
+        """Cut the file from offset `at` on, and hand the chunks on; False where it is shorter than `size` by now."""
+        carry: memoryview | None = None
+        while at < size:
+            kept = len(carry) if carry else 0
+            buffer, space = self._arena.space(kept + min(size - at, READ_SIZE))
+            if carry:
+                space[:kept] = carry
+            count = os.preadv(file, [space[kept:]], at)
+            if count == 0:
+                return False
+            self.bytes_read += count
+            self._advance(count)
+            at += count
+            carry = self._hand_on(space[: kept + count], at, size, cutting, chunks, buffer)
+        return True
+
+    def _hand_on(
+        self, data: memoryview, end: int, size: int, cutting: Cutting, chunks: Chunks, buffer: ArenaBuffer
+    ) -> memoryview:
+        """Hand on the chunks of `data`, which ends at offset `end` of the file; the rest, whose end is not known yet."""
+        start = end - len(data)
+        lengths = self._lengths(data, start, cutting)
+        used = sum(lengths)
+        if lengths:
+            self._ingest.large(data[:used], lengths, start, chunks, buffer, size)
+            buffer.used += used
+        return data[used:]
+
+    def _lengths(self, data: memoryview, start: int, cutting: Cutting) -> list[int]:
+        """The lengths of the chunks of `data`, at `start` of the file, that certainly end inside it."""
+        lengths: list[int] = []
+        at = 0
+        for region_end in cutting.regions:
+            if region_end <= start + at:
+                continue
+            piece = data[at : region_end - start]
+            cuts = self._region_lengths(piece, cutting.profile)
+            if start + at + len(piece) < region_end:
+                return lengths + cuts[:-1]
+            lengths += cuts
+            at += len(piece)
+            if at == len(data):
+                break
+        return lengths
+
+    def _region_lengths(self, piece: memoryview, profile: Profile) -> list[int]:
+        if profile is Profile.FIXED:
+            size = self._config.chunking.fixed
+            whole, rest = divmod(len(piece), size)
+            return [size] * whole + [rest] * bool(rest)
+        return cutter(self._config.chunking)(piece)

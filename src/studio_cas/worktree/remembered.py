@@ -1,0 +1,212 @@
+"""What is known of a folder before it is read: the stat cache of this machine, and the parent version.
+
+The stat cache is walked once, beside the scan. The parent is asked for single paths, leaf by leaf, where the stat cache
+knows nothing of them: to find its chunks, and to keep the earlier state of a file that is being written.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from studio_cas.chunking.profile import Profile
+from studio_cas.errors import StudioError
+from studio_cas.formats import leaf as leaves
+from studio_cas.formats.leaf import CONTINUED, KIND_MASK, PROFILE_SHIFT
+from studio_cas.store.ingest import Chunks
+from studio_cas.store.trees import TreeReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from studio_cas.formats.leaf import Leaf, Place
+    from studio_cas.formats.version import Version
+    from studio_cas.ids import LeafId, PackId
+    from studio_cas.store.store import Store
+    from studio_cas.worktree.scan import Row
+    from studio_cas.worktree.statcache import Block, StateReader
+
+
+class Entry(NamedTuple):
+    """A file as an earlier capture stored it."""
+
+    kind: int
+    profile: Profile
+    size: int
+    mtime_ns: int
+    literal: bytes
+    chunks: Chunks | None
+
+
+def order(path: bytes) -> bytes:
+    """Sorts as paths do: component by component."""
+    return path.replace(b"/", b"\0")
+
+
+class Parts:
+    """Gathers one file from the leaf entries that hold its parts."""
+
+    def __init__(self) -> None:
+        self._chunks = Chunks()
+        self._size = 0
+
+    def add(self, leaf: Leaf, index: int, slices: list[slice]) -> Entry | None:
+        """Take entry `index`; the whole file after its last part."""
+        attribute = leaf.attributes[index]
+        part = slices[index]
+        self._chunks.ids += leaf.ids[part]
+        self._chunks.lengths += leaf.lengths[part]
+        self._chunks.places += leaf.places[part]
+        self._size += leaf.sizes[index]
+        if attribute & CONTINUED:
+            return None
+        chunks = self._chunks if self._chunks.ids else None
+        profile = Profile(attribute >> PROFILE_SHIFT)
+        return Entry(attribute & KIND_MASK, profile, self._size, leaf.mtimes[index], leaf.literals[index], chunks)
+
+
+class Cursor:
+    """Walks the blocks of the stat cache as the scan goes on."""
+
+    def __init__(self, state: StateReader) -> None:
+        self._state = state
+        self._blocks = state.blocks()
+        self._block: Block | None = None
+        self._index = 0
+        self._tried = False
+        self._leaf: tuple[Leaf, list[slice]] | None = None
+        self.reused_last = False
+        self.places: dict[LeafId, Place] = {}
+        self._advance()
+
+    def _advance(self) -> None:
+        self._block = next(self._blocks, None)
+        self._index, self._tried, self._leaf = 0, False, None
+        if self._block and self._block.leaf.place:
+            self.places[self._block.leaf.leaf_id] = self._block.leaf.place
+
+    def whole_block(self) -> Block | None:
+        """The block that comes next, where none of it was used yet and it was not offered before."""
+        block = self._block
+        if block is None or self._index or self._tried or (block.begins_inside and not self.reused_last):
+            return None
+        self._tried = True
+        return block
+
+    def accept(self) -> None:
+        """The block that was offered is reused."""
+        self._advance()
+        self.reused_last = True
+
+    def find(self, path: bytes) -> Row | None:
+        """The remembered row of `path`; rows before it are passed over."""
+        key = order(path)
+        self.reused_last = False
+        while self._block is not None:
+            rows = self._block.rows
+            while self._index < len(rows):
+                row = rows[self._index]
+                if row.path == path:
+                    return row
+                if order(row.path) > key:
+                    return None
+                self._index += 1
+            self._advance()
+        return None
+
+    def take(self) -> Entry | None:
+        """The entry of the row that `find` gave, or None where the stat cache is damaged."""
+        parts = Parts()
+        position = self._index + (1 if self._block and self._block.begins_inside else 0)
+        self._index += 1
+        try:
+            while self._block is not None:
+                leaf, slices = self._decoded(self._block)
+                entry = parts.add(leaf, position, slices)
+                if entry is not None:
+                    return entry
+                self._advance()
+                position = 0
+        except (StudioError, IndexError):
+            self._block = None
+        return None
+
+    def _decoded(self, block: Block) -> tuple[Leaf, list[slice]]:
+        if self._leaf is None:
+            leaf = leaves.decode(self._state.leaf_object(block), block.leaf.leaf_id)
+            self._leaf = (leaf, list(leaf.chunk_slices()))
+        return self._leaf
+
+
+class Parent:
+    """The version that the next one follows, read as far as it is needed."""
+
+    def __init__(self, store: Store, version: Version | None) -> None:
+        self._store = store
+        self.version = version
+        self._tree: TreeReader | None = None
+        self._learnt: set[int] = set()
+
+    @property
+    def tree(self) -> TreeReader | None:
+        """Its tree; None where there is no parent."""
+        if self._tree is None and self.version is not None:
+            self._tree = TreeReader(self._store, self.version)
+        return self._tree
+
+    @cached_property
+    def packs(self) -> frozenset[PackId]:
+        """The data packs that it uses."""
+        return frozenset(self.tree.root.packs) if self.tree else frozenset()
+
+    def owns(self, pack: PackId) -> bool:
+        """Whether it uses `pack`."""
+        return pack in self.packs
+
+    @cached_property
+    def places(self) -> dict[LeafId, Place]:
+        """Where its leaves lie."""
+        if self.tree is None:
+            return {}
+        return {row.leaf_id: row.place for row in self.tree.root.leaves if row.place}
+
+    def learn(self, path: bytes) -> None:
+        """Tell the catalog the chunks of the leaves around `path`: the same file, or its neighbours, were captured before."""
+        for index in self._around(path):
+            if index not in self._learnt and self.tree is not None:
+                self._learnt.add(index)
+                learn(self._store, self.tree.leaf(index))
+
+    def entry(self, path: bytes) -> Entry | None:
+        """The file at `path` in it."""
+        parts = Parts()
+        for index in self._around(path):
+            leaf = self.tree.leaf(index) if self.tree else leaves.Leaf()
+            slices = list(leaf.chunk_slices())
+            for position, found in enumerate(leaf.paths):
+                if found == path and (entry := parts.add(leaf, position, slices)) is not None:
+                    return entry
+        return None
+
+    def _around(self, path: bytes) -> Iterator[int]:
+        """The leaves that may hold `path`: the last that begins before it, and those that begin with it."""
+        if self.tree is None:
+            return
+        rows = self.tree.root.leaves
+        key = order(path)
+        first = bisect_right(rows, key, key=lambda row: order(row.first_path)) - 1
+        start = first
+        while start > 0 and rows[start].first_path == path:
+            start -= 1
+        yield from range(max(0, start), first + 1)
+
+
+def learn(store: Store, leaf: Leaf) -> None:
+    """Tell the catalog where the chunks of `leaf` lie."""
+    pairs = sorted(zip(leaf.ids, leaf.places, strict=True), key=lambda pair: pair[1].pack)
+    for pack, group in groupby(pairs, key=lambda pair: pair[1].pack):
+        store.catalog.add(pack, list(group))
+
+

@@ -1,0 +1,144 @@
+"""Walk a folder in the order of the manifest, and say of each path what the file system says of it.
+
+Order: depth first, names ascending by byte, which is the order of paths compared component by component.
+Only one folder is open at a time, and paths may be longer than the system takes at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from studio_cas.formats.leaf import EntryKind
+from studio_cas.worktree.ignore import PARTIAL_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from studio_cas.worktree.ignore import Ignored
+
+    Report = Callable[[bytes, str], None]
+
+PIECE = 3000
+_SPECIAL = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+class Row(NamedTuple):
+    """A path, and what stat says of it. Of folders only path and kind are told: nothing else of them is kept."""
+
+    path: bytes
+    kind: int
+    size: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
+    inode: int = 0
+    device: int = 0
+
+
+def open_below(root: int, path: bytes, flags: int, mode: int = 0o666) -> int:
+    """Open `path` below the open folder `root`, however long it is. Raises OSError."""
+    try:
+        return os.open(path, flags | os.O_CLOEXEC, mode, dir_fd=root)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG or len(path) <= PIECE:
+            raise
+    cut = path.rindex(b"/", 0, PIECE)
+    folder = os.open(path[:cut], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+    try:
+        return open_below(folder, path[cut + 1 :], flags, mode)
+    finally:
+        os.close(folder)
+
+
+def row_of(path: bytes, status: os.stat_result) -> Row | None:
+    """The row of a file or link, or None where it is something else."""
+    mode = status.st_mode
+    if stat.S_ISREG(mode):
+        kind = EntryKind.EXECUTABLE if mode & stat.S_IXUSR else EntryKind.FILE
+    elif stat.S_ISLNK(mode):
+        kind = EntryKind.LINK
+    elif stat.S_ISDIR(mode):
+        return Row(path, EntryKind.FOLDER)
+    else:
+        return None
+    return Row(
+        path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+    )
+
+
+def scan(root: int, ignored: Ignored | None, pruned: set[tuple[int, int]], report: Report) -> Iterator[Row]:
+    """Rows of everything below the open folder `root`.
+
+    `pruned` are (device, inode) of folders to leave out; `report(path, why)` is told what cannot be captured.
+    """
+    stack = [iter(_children(root, b"", ignored, pruned, report))]
+    while stack:
+        for row in stack[-1]:
+            yield row
+            if row.kind == EntryKind.FOLDER:
+                stack.append(iter(_children(root, row.path, ignored, pruned, report)))
+                break
+        else:
+            stack.pop()
+
+
+def _children(
+    root: int, folder: bytes, ignored: Ignored | None, pruned: set[tuple[int, int]], report: Report
+) -> list[Row]:
+    try:
+        opened = open_below(root, folder or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return []  # it went away; the next capture sees what came instead
+    except OSError as error:
+        report(folder, f"cannot be listed: {error.strerror}")
+        return []
+    prefix = folder + b"/" if folder else b""
+    try:
+        with os.scandir(opened) as entries:
+            rows = [row for entry in entries if (row := _row(prefix, entry, pruned, report)) is not None]
+    except OSError as error:
+        report(folder, f"cannot be listed: {error.strerror}")
+        return []
+    finally:
+        os.close(opened)
+    if ignored:
+        rows = [row for row in rows if not ignored(row.path, row.kind == EntryKind.FOLDER)]
+    rows.sort()
+    return rows
+
+
+def _row(prefix: bytes, entry: os.DirEntry[str], pruned: set[tuple[int, int]], report: Report) -> Row | None:
+    path = prefix + os.fsencode(entry.name)
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        report(path, f"cannot be read: {error.strerror}")
+        return None
+    mode = status.st_mode
+    if stat.S_ISREG(mode):
+        return Row(
+            path,
+            2 if mode & 0o100 else 1,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+            status.st_dev,
+        )
+    row = row_of(path, status)
+    if row is None:
+        report(path, f"is {_SPECIAL.get(stat.S_IFMT(mode), 'not a file')}, and is left out")
+    elif row.kind == EntryKind.FOLDER and (
+        path.endswith(PARTIAL_SUFFIX) or (pruned and (status.st_dev, status.st_ino) in pruned)
+    ):
+        return None
+    return row

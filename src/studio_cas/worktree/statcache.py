@@ -1,0 +1,243 @@
+"""What this machine remembers of a folder: for each leaf of its last manifest, what stat said of the files in it.
+
+A run of the scan that equals a block means that the leaf is unchanged, and no file of it is opened. The file is a
+sequence of blocks, copied verbatim where they did not change, ended by a count; it is replaced atomically.
+
+A modification time that was not older than the reading by a clock tick is not trusted (a later write could leave it as it
+is, and the size as well), so such a row is remembered with a time that equals nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from studio_cas.codec import zstd
+from studio_cas.formats import leaf
+from studio_cas.formats.leaf import Place
+from studio_cas.formats.root import LeafRow
+from studio_cas.ids import PACK_ID_SIZE, LeafId, PackId, digest
+from studio_cas.worktree.scan import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from studio_cas.store.store import Store
+
+MAGIC = b"SCST0001"
+END = b"SCSTEND\0"
+# rows, length of paths, packs, first path, stored body, plain body; leaf: id, entries, size, files, place; flags; checksum
+HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s")
+BLOCK = b"SCSTBLK\0"
+UNTRUSTED = -1
+TICK_NS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One leaf: its row in the root, its stat rows, and where its bytes stand in the state file."""
+
+    leaf: LeafRow
+    files: int
+    rows: list[Row]
+    packs: tuple[PackId, ...]
+    begins_inside: bool
+    start: int
+    end: int
+    body: int
+    plain_size: int
+
+
+def path_of(store: Store, root: Path) -> Path:
+    """Where the state of the folder or file `root` is kept."""
+    return store.cache_dir / "states" / f"{digest(os.fsencode(root)).hex()[:32]}.state"
+
+
+def trusted(row: Row, now_ns: int) -> Row:
+    """`row`, or a row that equals nothing where its times are too young to trust."""
+    if max(row.mtime_ns, row.ctime_ns) > now_ns - TICK_NS and row.kind != leaf.EntryKind.FOLDER:
+        return row._replace(mtime_ns=UNTRUSTED)
+    return row
+
+
+class StateReader:
+    """The blocks of a state file, in order; stops at the first that is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO | None
+        try:
+            self._file = path.open("rb")
+            if self._file.read(len(MAGIC)) != MAGIC:
+                self.close()
+        except OSError:
+            self._file = None
+        self.complete = False
+        self.length = 0
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks in order of path. `complete` is true once the last one was given."""
+        file = self._file
+        while file is not None:
+            start = file.tell()
+            header = file.read(HEADER.size)
+            if header.startswith(END):
+                self.complete = True
+                self.length = start - len(MAGIC)
+                return
+            block = self._block(file, header, start)
+            if block is None:
+                return
+            yield block
+            file.seek(block.end)
+
+    def _block(self, file: BinaryIO, header: bytes, start: int) -> Block | None:
+        if len(header) != HEADER.size or not header.startswith(BLOCK):
+            return None
+        (_, count, paths_length, pack_count, first_length, stored, plain, leaf_id, entries, size, files) = HEADER.unpack(
+            header
+        )[:11]
+        pack, offset, place_stored, place_plain, codec, placed, inside, checksum = HEADER.unpack(header)[11:]
+        length = 41 * count + paths_length + PACK_ID_SIZE * pack_count + first_length
+        columns = file.read(length)
+        if len(columns) != length or digest(header[:-32] + columns) != checksum:
+            return None
+        rows = _decode_rows(columns, count, paths_length)
+        at = 41 * count + paths_length
+        packs = tuple(
+            PackId(columns[index : index + PACK_ID_SIZE])
+            for index in range(at, at + PACK_ID_SIZE * pack_count, PACK_ID_SIZE)
+        )
+        place = Place(PackId(pack), offset, place_stored, place_plain, 0, codec) if placed else None
+        row = LeafRow(LeafId(leaf_id), entries, size, columns[at + PACK_ID_SIZE * pack_count :], place)
+        body = start + HEADER.size + length
+        return Block(row, files, rows, packs, bool(inside), start, body + stored, body, plain)
+
+    def leaf_object(self, block: Block) -> bytes:
+        """The plain leaf object of `block`. Raises CorruptError."""
+        return zstd.decompress(self._read(block.body, block.end - block.body), block.plain_size)
+
+    def raw(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes [start, end) of the file, in pieces."""
+        while start < end:
+            piece = self._read(start, min(end - start, 1 << 20))
+            if not piece:
+                return
+            yield piece
+            start += len(piece)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if self._file is None:
+            return b""
+        return os.pread(self._file.fileno(), length, offset)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+def _decode_rows(columns: bytes, count: int, paths_length: int) -> list[Row]:
+    if not count:
+        return []
+    kinds = columns[:count]
+    numbers = array("Q", columns[count : count + 8 * count])
+    times = [array("q", columns[count + 8 * count * step : count + 8 * count * (step + 1)]) for step in (1, 2)]
+    others = [array("Q", columns[count + 8 * count * step : count + 8 * count * (step + 1)]) for step in (3, 4)]
+    paths = columns[41 * count : 41 * count + paths_length].split(b"\0")
+    return list(map(Row, paths, kinds, numbers, *times, *others))
+
+
+class StateWriter:
+    """Writes the next state beside the old one. `commit` replaces it; without, nothing changes."""
+
+    def __init__(self, path: Path, old: StateReader) -> None:
+        self._path = path
+        self._old = old
+        self._reused: list[tuple[int, int]] = []
+        self._file: BinaryIO | None = None
+        self._temporary = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+
+    def reuse(self, block: Block) -> None:
+        """Keep a block of the old state as it is."""
+        if self._reused and self._reused[-1][1] == block.start:
+            self._reused[-1] = (self._reused[-1][0], block.end)
+        else:
+            self._reused.append((block.start, block.end))
+
+    def add(self, row: LeafRow, files: int, rows: list[Row], packs: set[PackId], stored: bytes, plain: int, *, inside: bool) -> None:
+        """A new block. `stored` is the zstd frame of the leaf object of `plain` bytes."""
+        self._copy_reused()
+        if self._file is None:
+            return
+        columns = b"".join(
+            (
+                bytes(entry.kind for entry in rows),
+                array("Q", (entry.size for entry in rows)).tobytes(),
+                array("q", (entry.mtime_ns for entry in rows)).tobytes(),
+                array("q", (entry.ctime_ns for entry in rows)).tobytes(),
+                array("Q", (entry.inode for entry in rows)).tobytes(),
+                array("Q", (entry.device for entry in rows)).tobytes(),
+                b"\0".join(entry.path for entry in rows),
+                *sorted(packs),
+                row.first_path,
+            )
+        )
+        paths_length = sum(len(entry.path) for entry in rows) + max(0, len(rows) - 1)
+        place = row.place
+        header = HEADER.pack(
+            BLOCK,
+            len(rows),
+            paths_length,
+            len(packs),
+            len(row.first_path),
+            len(stored),
+            plain,
+            row.leaf_id,
+            row.entries,
+            row.size,
+            files,
+            *(place[:4] if place else (bytes(PACK_ID_SIZE), 0, 0, 0)),
+            place.codec if place else 0,
+            place is not None,
+            inside,
+            bytes(32),
+        )
+        self._file.write(header[:-32] + digest(header[:-32] + columns) + columns + stored)
+
+    def _copy_reused(self) -> None:
+        if self._file is None:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._temporary.open("wb")
+            except OSError:
+                return  # without a state the next capture reads more, and no more than that
+            self._file.write(MAGIC)
+        for start, end in self._reused:
+            for piece in self._old.raw(start, end):
+                self._file.write(piece)
+        self._reused = []
+
+    def commit(self) -> None:
+        """Replace the old state, unless nothing changed."""
+        if self._file is None and self._old.complete and sum(end - start for start, end in self._reused) == self._old.length:
+            return
+        try:
+            self._copy_reused()
+            if self._file is not None:
+                self._file.write(END)
+                self._file.close()
+                self._temporary.replace(self._path)
+        except OSError:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Drop what was written."""
+        if self._file is not None:
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
