@@ -13,7 +13,7 @@ from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import counted, print_json, printable, size
 from studio_cas.cli.session import open_store, session_of
-from studio_cas.errors import IncompleteError, NotFoundError, UsageError
+from studio_cas.errors import IncompleteError, UsageError
 
 if TYPE_CHECKING:
     from studio_cas.worktree.capture import CaptureResult
@@ -47,24 +47,18 @@ def push(
     spec = parse_spec(name)
     if spec.version is not None or spec.path:
         raise UsageError(f"{name!r} names a version or a path: push takes EXP/TAG, and makes the next version")
-    root = path.expanduser()
-    if not root.exists():
-        raise NotFoundError(f"there is no folder or file {root}: check the path")
-    config, progress = session_of(ctx).configuration(), progress_bar()
+    config = session_of(ctx).configuration()
     with open_store(config, create=True) as store:
-        try:
-            result = capture(
-                store,
-                root,
-                spec.experiment,
-                spec.tag,
-                ignore=tuple(exclude or ()),
-                progress=progress,
-                user=config.user,
-                compression=config.compression if compression is None else compression,
-            )
-        finally:
-            progress.finish()
+        result = capture(
+            store,
+            path.expanduser(),
+            spec.experiment,
+            spec.tag,
+            ignore=tuple(exclude or ()),
+            progress=progress_bar(),
+            user=config.user,
+            compression=config.compression if compression is None else compression,
+        )
     _show(result, as_json=as_json)
     return _complain(result)
 
@@ -96,7 +90,7 @@ def _record(result: CaptureResult) -> dict[str, Any]:
 
 def _complain(result: CaptureResult) -> int:
     for path in result.skipped:
-        print(f"left out, cannot be read: {printable(path)}", file=sys.stderr)
+        print(f"studio: {printable(path)}", file=sys.stderr)
     for path in result.stale:
-        print(f"was being written, its earlier content stands: {printable(path)}", file=sys.stderr)
+        print(f"studio: {printable(path)}: was being written, and is left as it was before", file=sys.stderr)
     return IncompleteError.exit_code if result.skipped or result.stale else 0
