@@ -56,6 +56,7 @@ class OneAttempt(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
         self, method: str, path: str, *args: str, headers: Any = None, json: Any = None, data: Any = None, **params: Any
     ) -> tuple[int, Mapping[str, str], Any, bytes]:
         await self._set_session()
+        self.session._retry_connection = False  # noqa: SLF001 - else aiohttp repeats a lost GET or DELETE, untold
         async with self.session.request(
             method=method,
             url=self._format_path(path, args),

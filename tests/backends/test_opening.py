@@ -1,0 +1,63 @@
+"""Which backend a path, a URL or a section of the configuration means."""
+
+from pathlib import Path
+
+import pytest
+
+from studio_cas.backends.opening import open_backend
+from studio_cas.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("storage", "url"),
+    [
+        ("/some/store", "/some/store"),
+        (Path("/some/store"), "/some/store"),
+        ("file:///some/my%20store", "/some/my store"),
+        ("~/store", str(Path.home() / "store")),
+        ("relative", str(Path.cwd() / "relative")),
+        ("memory://", "memory://"),
+        ("memory://x", "memory://x"),
+        ("gs://my-bucket", "gs://my-bucket"),
+        ("gs://my-bucket/", "gs://my-bucket"),
+        ("gs://my-bucket/some/prefix/", "gs://my-bucket/some/prefix"),
+        ({"type": "local", "path": "/some/store"}, "/some/store"),
+        ({"path": "/some/store"}, "/some/store"),
+        ({"type": "gcloud", "bucket": "my-bucket"}, "gs://my-bucket"),
+        ({"type": "gcloud", "bucket": "gs://my-bucket/", "prefix": "p", "credentials": None}, "gs://my-bucket/p"),
+        ({"type": "Firebase", "bucket": "my-bucket", "credentials": "~/key.json"}, "gs://my-bucket"),
+        ({"type": "memory", "name": "n"}, "memory://n"),
+    ],
+)
+def test_a_store_is_opened_without_touching_it(storage, url):
+    store = open_backend(storage)
+    assert store.url == url
+    assert store.local is not url.startswith("gs:")
+    store.close()
+    assert not Path("/some").exists()
+
+
+def test_memory_stores_are_shared_by_name():
+    open_backend("memory://shared").create("a", [b"1"])
+    assert open_backend("memory://shared").read("a") == b"1"
+    assert list(open_backend("memory://other").list("")) == []
+
+
+@pytest.mark.parametrize(
+    ("storage", "said"),
+    [
+        ("s3://bucket", "S3 is not supported yet"),
+        ({"type": "s3", "bucket": "b"}, "S3 is not supported yet"),
+        ("azure://bucket", "azure.*gs://"),
+        ({"type": "ftp"}, "ftp.*gs://"),
+        ("gs://", "name of a bucket"),
+        ("gs://my-bucket/../up", "not a key"),
+        ("", "no name"),
+        ("file://", "no name"),
+        ({"type": "gcloud"}, "`bucket:`"),
+        ({"type": "local"}, "`path:`"),
+    ],
+)
+def test_what_can_not_be_opened_says_what_can(storage, said):
+    with pytest.raises(UsageError, match=said):
+        open_backend(storage)
