@@ -91,6 +91,7 @@ class Bench:
         """Remove the work folder; print and write the report when nothing went wrong."""
         shutil.rmtree(self.work, ignore_errors=True)
         if error is None:
+            self.report.machine["load after"] = f"{os.getloadavg()[0]:.2f}"
             print(self.report.text())
             if self.args.json:
                 self.report.write(self.args.json)
@@ -173,7 +174,9 @@ class Bench:
     def row(self, section: str, tool: str, seconds: Sequence[float], *, floor: str = "", **figures: Any) -> Row:
         """Add one tool's row to a table; its ratio is to the median of that floor in this run."""
         floors = self.report.floors.get(floor)
-        row = Row(tool, tuple(seconds), floor=median(floors) if floors else None, **figures)
+        if floors:
+            figures |= {"floor": median(floors), "floor_best": min(floors)}
+        row = Row(tool, tuple(seconds), **figures)
         self.report.add(section, row)
         return row
 

@@ -30,7 +30,7 @@ class Studio(Tool):
         super().__init__(bench)
         self.api, self.compression = api, compression
         self.name = ("api" if api else "studio") + ("" if compression else "-off")
-        self.note = ("time inside the process" if api else "") + ("" if compression else " compression: off")
+        self.note = ", ".join(["time inside the process"] * api + ["compression: off"] * (not compression))
         self.said: dict[str, Any] = {}
         """What the last command reported of itself."""
         self.memory: TreeMemory | None = None
