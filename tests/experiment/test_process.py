@@ -30,7 +30,6 @@ channels = open_channels()
 recorder = Recorder(channels, Path(sys.argv[1]))
 script = Script([sys.executable, "-u", "-c", sys.argv[2]], Path.cwd(), os.environ, channels, lambda text: None)
 with script:
-    channels.close_script_side()
     recorder.start()
     code = script.wait()
     recorder.finish()
@@ -48,7 +47,6 @@ def run_script(tmp_path, command, say=lambda text: None):
         channels = open_channels(shown.fileno(), shown.fileno())
         recorder = Recorder(channels, tmp_path / "output")
         with Script(command, tmp_path, os.environ, channels, say) as script:
-            channels.close_script_side()
             recorder.start()
             code = script.wait()
             recorder.finish()
@@ -241,7 +239,6 @@ def test_a_full_disk_does_not_stop_the_script(tmp_path):
         channels = open_channels(shown.fileno(), shown.fileno())
         recorder = Recorder(channels, Path("/dev/full"))
         with Script(["echo", "said"], tmp_path, os.environ, channels, lambda text: None) as script:
-            channels.close_script_side()
             recorder.start()
             assert script.wait() == 0
             recorder.finish()

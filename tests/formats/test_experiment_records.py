@@ -92,4 +92,4 @@ def test_bytes_that_are_no_record_are_corrupt(data):
 def test_keys():
     assert records.owner_key("e") == "experiments/e/owner"
     assert records.attempt_key("e", 3, "created") == "experiments/e/attempts/0003/created"
-    assert records.heartbeat_key("e", 3, 12) == "experiments/e/attempts/0003/heartbeats/0000000012"
+    assert records.heartbeat_key("e", 3, 12) == "experiments/e/attempts/0003/heartbeats/9999999987"

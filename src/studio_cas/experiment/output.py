@@ -101,6 +101,7 @@ class Recorder:
 
     def __init__(self, channels: Channels, file: Path) -> None:
         self.problem: str | None = None
+        self._channels = channels
         self._file_name = file
         self._shown = {channel.read: channel.shown for channel in channels.distinct()}
         self._file: int | None = os.open(
@@ -110,7 +111,8 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="script output", daemon=True)
 
     def start(self) -> None:
-        """Begin; the channels belong to the recorder from now on."""
+        """Begin, once the script has its ends of the channels; they belong to the recorder from now on."""
+        self._channels.close_script_side()
         self._thread.start()
 
     def finish(self) -> None:

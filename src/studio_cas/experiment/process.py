@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | None
 
+GIVE_UP = 3  # presses of Ctrl-C in one run after which nothing is waited for
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Script:
-    """A running script. Use as a context manager in the main thread: signals are ours while it is open."""
+    """A running script. Use as a context manager in the main thread: signals are ours while it is open.
+
+    It stays open while the last captures are made, so that a Ctrl-C does not end them by accident.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Script:
         self._say = say
         self._interrupts = 0
         self._ended = False
+        self._warned = False
         self._has_terminal = False
         self._previous: dict[int, Handler] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,6 +115,9 @@ class Script:
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         self._interrupts += 1
+        if self._ended:
+            self._interrupt_captures()
+            return
         self.stop_asked = True
         if self._interrupts == 1:
             self._send(signal.SIGINT)
@@ -118,8 +126,15 @@ class Script:
             self._send(signal.SIGKILL)
             self._say("script killed")
 
+    def _interrupt_captures(self) -> None:
+        """The script has ended, and its last captures are being made; they are given up at the second word."""
+        if self._warned or self._interrupts >= GIVE_UP:
+            raise KeyboardInterrupt
+        self._warned = True
+        self._say("the last captures are being made; press Ctrl-C again to go without them")
+
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        self.stop_asked = True
+        self.stop_asked = self.stop_asked or not self._ended
         self._send(number)
 
     def _on_suspend(self, number: int, _frame: FrameType | None) -> None:

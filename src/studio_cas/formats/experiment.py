@@ -3,7 +3,7 @@
     experiments/<exp>/owner                                who may use the name
     experiments/<exp>/attempts/<4 digits>/created          what was asked for
     experiments/<exp>/attempts/<4 digits>/started          where it runs, and in what environment
-    experiments/<exp>/attempts/<4 digits>/heartbeats/<10>  it was alive then
+    experiments/<exp>/attempts/<4 digits>/heartbeats/<10>  it was alive then (inverted number)
     experiments/<exp>/attempts/<4 digits>/ended            how it ended
 
 Times are in seconds since the epoch, by the clock of the machine that wrote the record.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT_NUMBER = 1
 ATTEMPT_LIMIT = 9999
+HEARTBEAT_LIMIT = 10**10 - 1
 _Kind = TypeVar("_Kind")
 
 
@@ -140,8 +141,8 @@ def heartbeats_prefix(experiment: str, attempt: int) -> str:
 
 
 def heartbeat_key(experiment: str, attempt: int, number: int) -> str:
-    """The key of heartbeat `number`; the newest sorts last."""
-    return f"{heartbeats_prefix(experiment, attempt)}{number:010}"
+    """The key of heartbeat `number`: inverted, so that the newest sorts first."""
+    return f"{heartbeats_prefix(experiment, attempt)}{HEARTBEAT_LIMIT - number:010}"
 
 
 def encode(record: Record) -> bytes:

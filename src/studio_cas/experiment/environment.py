@@ -1,0 +1,134 @@
+"""In what environment a script runs: Python, packages, git, host. Gathered beside the script, which does not wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from studio_cas.formats.experiment import Git, Started
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DIFF_LIMIT = 1 << 18  # characters of uncommitted changes in the record; the workspace has them all
+TIMEOUT = 20.0  # seconds for each question to git or to another Python
+_QUESTION = (
+    "import json, platform, importlib.metadata as m; print(json.dumps([platform.python_version(), "
+    "{d.metadata['Name']: d.version for d in m.distributions() if d.metadata['Name']}]))"
+)
+
+
+def choose_python(executable: str, prefix: str, base_prefix: str, called_as: str, environ: Mapping[str, str]) -> str:
+    """The Python for a script: the one of the active environment.
+
+    `executable`, `prefix` and `base_prefix` are ours, `called_as` is how studio was called. Where another environment
+    is active, and studio lives in the system, or in an environment of its own as a tool that is linked from elsewhere,
+    it is the Python of the active one; in every other case it is ours.
+    """
+    active = environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")
+    if not active or os.path.realpath(active) == os.path.realpath(prefix):
+        return executable
+    called_directly = os.path.dirname(os.path.abspath(called_as)) == os.path.dirname(executable)  # noqa: PTH100, PTH120
+    if called_directly and prefix != base_prefix:
+        return executable
+    python = Path(active) / "bin" / "python"
+    return str(python) if os.access(python, os.X_OK) else executable
+
+
+def active_python() -> str:
+    """The Python that runs scripts here and now."""
+    return choose_python(sys.executable, sys.prefix, sys.base_prefix, sys.argv[0], os.environ)
+
+
+def gather(python: str, folder: Path, pid: int, time: float) -> Started:
+    """What is known of the environment of process `pid`, which runs `python` in `folder` since `time`."""
+    version, packages = _ask_python(python)
+    return Started(
+        time=time,
+        host=socket.gethostname(),
+        pid=pid,
+        platform=platform.platform(),
+        python=python,
+        python_version=version,
+        packages=packages,
+        git=read_git(folder),
+    )
+
+
+def _ask_python(python: str) -> tuple[str, dict[str, str]]:
+    if python == sys.executable:
+        return platform.python_version(), installed_packages()
+    answer = _run([python, "-c", _QUESTION], Path("/"))
+    try:
+        version, packages = json.loads(answer or "")
+    except ValueError:
+        return "", {}
+    return version, packages
+
+
+def installed_packages() -> dict[str, str]:
+    """Name to version of every package of this Python; the first on the path wins, as with an import."""
+    from importlib.metadata import distributions
+
+    packages: dict[str, str] = {}
+    for distribution in distributions():
+        metadata = distribution.metadata
+        name, version = metadata["Name"], metadata["Version"]
+        if name and version:
+            packages.setdefault(name, version)
+    return dict(sorted(packages.items(), key=lambda item: item[0].lower()))
+
+
+def read_git(folder: Path) -> Git | None:
+    """The state of the repository around `folder`, None where there is none (or no commit, or no git)."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    status = _git(folder, "status", "--porcelain", "--untracked-files=normal") or ""
+    diff = (_git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff") or "") if status else ""
+    return Git(
+        commit=commit.strip(),
+        branch=(_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+        dirty=bool(status),
+        remote=without_secret((_git(folder, "config", "--get", "remote.origin.url") or "").strip()),
+        diff=diff[:DIFF_LIMIT],
+        diff_cut=len(diff) > DIFF_LIMIT,
+    )
+
+
+def without_secret(url: str) -> str:
+    """`url` without a user's name and password."""
+    parts = urlsplit(url)
+    if not parts.scheme or "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    return _run(["git", *words], folder)
+
+
+def _run(command: list[str], folder: Path) -> str | None:
+    """The output of a command, None where it failed. Git is told to take no lock: it would write in the repository."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(  # noqa: S603  # our own words
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+            start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None

@@ -1,0 +1,98 @@
+"""Reading and writing the records of experiments: each is created once, and two runs never share an attempt."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
+
+from studio_cas.errors import ConflictError, NotFoundError, ObjectExistsError
+from studio_cas.experiment.lifecycle import Attempt, fold
+from studio_cas.formats import experiment as records
+
+if TYPE_CHECKING:
+    from studio_cas.backends.base import Backend
+    from studio_cas.formats.experiment import Created, Ended, Owner, Started
+
+
+def claim(backend: Backend, owner: Owner, *, join: bool) -> Owner:
+    """Make `owner` the owner of the experiment, or find that it has one. Raises ConflictError unless they are the same.
+
+    With `join`, somebody else's experiment is no conflict.
+    """
+    key = records.owner_key(owner.experiment)
+    try:
+        current = records.decode_owner(bytes(backend.read(key)))
+    except NotFoundError:
+        try:
+            backend.create(key, [records.encode(owner)])
+        except ObjectExistsError:  # another run was first
+            current = records.decode_owner(bytes(backend.read(key)))
+        else:
+            return owner
+    if current.user != owner.user and not join:
+        raise ConflictError(
+            f"the experiment {owner.experiment} belongs to {current.user}, and you are {owner.user}: "
+            "choose another name with --experiment, or add an attempt to it with --join"
+        )
+    return current
+
+
+def list_attempts(backend: Backend, experiment: str) -> list[int]:
+    """The numbers of the attempts, ascending."""
+    return [int(name) for name in backend.list_names(records.attempts_prefix(experiment)) if name.isdecimal()]
+
+
+def create_attempt(backend: Backend, created: Created) -> Created:
+    """Write `created` under the next free number, and return it with that number."""
+    attempt = max(list_attempts(backend, created.experiment), default=0)
+    while attempt < records.ATTEMPT_LIMIT:
+        attempt += 1
+        numbered = dataclasses.replace(created, attempt=attempt)
+        try:
+            backend.create(records.attempt_key(created.experiment, attempt, "created"), [records.encode(numbered)])
+        except ObjectExistsError:
+            continue  # another run took it
+        return numbered
+    raise ConflictError(f"the experiment {created.experiment} has {attempt} attempts: choose another name")
+
+
+def write_started(backend: Backend, created: Created, started: Started) -> None:
+    """Say where the attempt runs."""
+    backend.create(records.attempt_key(created.experiment, created.attempt, "started"), [records.encode(started)])
+
+
+def write_heartbeat(backend: Backend, created: Created, number: int, time: float) -> None:
+    """Say that the attempt is alive."""
+    key = records.heartbeat_key(created.experiment, created.attempt, number)
+    backend.create(key, [records.encode(records.Heartbeat(number, time))])
+
+
+def write_ended(backend: Backend, created: Created, ended: Ended) -> None:
+    """Say how the attempt ended; only the first word counts."""
+    key = records.attempt_key(created.experiment, created.attempt, "ended")
+    with contextlib.suppress(ObjectExistsError):
+        backend.create(key, [records.encode(ended)])
+
+
+def read_attempt(backend: Backend, experiment: str, attempt: int, now: float) -> Attempt:
+    """What the records say at time `now`. Raises NotFoundError."""
+
+    def read(record: str) -> bytes | None:
+        try:
+            return bytes(backend.read(records.attempt_key(experiment, attempt, record)))
+        except NotFoundError:
+            return None
+
+    created = read("created")
+    if created is None:
+        raise NotFoundError(f"the experiment {experiment} has no attempt {attempt}")
+    started, ended = read("started"), read("ended")
+    beats = [] if ended else list(backend.list(records.heartbeats_prefix(experiment, attempt), limit=1))
+    return fold(
+        records.decode_created(created),
+        records.decode_started(started) if started else None,
+        max((beat.created for beat in beats), default=None),
+        records.decode_ended(ended) if ended else None,
+        now,
+    )

@@ -1,0 +1,85 @@
+"""A run, from its first check to its last record.
+
+check → open the store → claim the name → resolve and materialise reuses → record: created → capture once →
+start the script → record: started → capture every period → the script ends → capture for the last time → record: ended
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from studio_cas.experiment import artifacts, records
+from studio_cas.experiment.attempt import RunningAttempt
+from studio_cas.formats.experiment import Created, Owner, Reuse, RunArtifact
+from studio_cas.formats.keys import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from studio_cas.config import Config
+    from studio_cas.experiment.artifacts import Captured
+    from studio_cas.experiment.request import RunRequest, RunResult, Voice
+    from studio_cas.experiment.specs import ReuseSpec
+    from studio_cas.store.store import Store
+
+
+def run(request: RunRequest, config: Config, voice: Voice) -> RunResult:
+    """Run a script and capture its artifacts. Call it in the main thread: signals are passed on to the script.
+
+    Raises StudioError for whatever goes wrong before the script starts.
+    """
+    from studio_cas.config import open_configured_store
+
+    experiment = check_name(request.experiment or str(uuid.uuid4()), "an experiment")
+    artifacts.check_tags(request.captures, request.reuses)
+    artifacts.check_paths(request.captures, config.storage.folder, config.home)
+    with open_configured_store(config) as store:
+        owner = Owner(experiment, config.user, socket.gethostname(), time.time())
+        records.claim(store.backend, owner, join=request.join)
+        reused = _reuse(store, request.reuses, config.home, voice)
+        created, captured = _create(store, request, config, experiment, reused)
+        return RunningAttempt(store, config, request, voice, created, captured).run()
+
+
+def _reuse(store: Store, reuses: Sequence[ReuseSpec], home: Path, voice: Voice) -> list[RunArtifact]:
+    """Resolve every reuse before any is fetched: a mistake in the last costs no download of the first."""
+    if not reuses:
+        return []
+    from studio_cas.store.versions import resolve
+    from studio_cas.worktree.blobcache import ensure
+
+    reused = []
+    for tag, version in [(spec.tag, resolve(store, spec.artifact)) for spec in reuses]:
+        progress = voice.progress()
+        try:
+            path = ensure(store, version, home, progress)
+        finally:
+            progress.finish()
+        source = Reuse(version.experiment, version.tag, version.number, version.manifest_id.hex())
+        reused.append(RunArtifact(tag, str(path), mutable=False, reuse=source))
+        voice.say(f"{tag} is {version.experiment}/{version.tag}, version {version.number}")
+    return reused
+
+
+def _create(
+    store: Store, request: RunRequest, config: Config, experiment: str, reused: list[RunArtifact]
+) -> tuple[Created, list[Captured]]:
+    """Record what was asked for, under the number of a new attempt."""
+    places = artifacts.default_places(request.folder, config.home, experiment)
+    captured = artifacts.plan_captures(request.captures, request.defaults, [one.tag for one in reused], places)
+    created = Created(
+        experiment=experiment,
+        attempt=0,
+        user=config.user,
+        host=socket.gethostname(),
+        time=time.time(),
+        command=request.command,
+        folder=str(request.folder),
+        period=config.save_workspace_frequency,
+        artifacts=(*(RunArtifact(one.tag, str(one.path), mutable=not one.once) for one in captured), *reused),
+    )
+    return records.create_attempt(store.backend, created), captured
