@@ -59,8 +59,12 @@ class TreeReader:
 
     def leaf(self, index: int) -> Leaf:
         """Leaf `index`, verified."""
+        return self.decode(index, self.stored_leaf(index))
+
+    def decode(self, index: int, plain: bytes) -> Leaf:
+        """Leaf `index` from its plain object."""
         with named(self._version):
-            return leaf.decode(self.stored_leaf(index), self.root.leaves[index].leaf_id)
+            return leaf.decode(plain, self.root.leaves[index].leaf_id)
 
     def leaves(self) -> Iterator[tuple[LeafRow, Leaf]]:
         """All leaves in order of path."""

@@ -171,9 +171,8 @@ class _Capture:
         """(device, inode) of the folders to leave out: those given, and what studio itself keeps."""
         home = self._store.home
         candidates = [*exclude, home / "store", home / "blobcache", home / "cache"]
-        local = getattr(self._store.backend, "root", None)
-        if local is not None:
-            candidates.append(Path(local))
+        if self._store.backend.local:
+            candidates.append(Path(self._store.url))
         pruned = set()
         for path in candidates:
             try:

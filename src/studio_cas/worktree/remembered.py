@@ -87,10 +87,12 @@ class Cursor:
         if self._block and self._block.leaf.place:
             self.places[self._block.leaf.leaf_id] = self._block.leaf.place
 
-    def whole_block(self) -> Block | None:
-        """The block that comes next, where none of it was used yet and it was not offered before."""
+    def whole_block(self, wanted: LeafId | None = None) -> Block | None:
+        """The block that comes next (if it is leaf `wanted`), where none of it was used yet or offered before."""
         block = self._block
-        if block is None or self._index or self._tried or (block.begins_inside and not self.reused_last):
+        if wanted and block and block.leaf.leaf_id != wanted:
+            return None
+        if block is None or block.partial or self._index or self._tried or (block.begins_inside and not self.reused_last):
             return None
         self._tried = True
         return block

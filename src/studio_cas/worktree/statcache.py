@@ -35,18 +35,23 @@ END = b"SCSTEND\0"
 HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s")
 BLOCK = b"SCSTBLK\0"
 UNTRUSTED = -1
+INSIDE, PARTIAL = 1, 2
 TICK_NS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One leaf: its row in the root, its stat rows, and where its bytes stand in the state file."""
+    """One leaf: its row in the root, its stat rows, and where its bytes stand in the state file.
+
+    `partial` marks a leaf that a pull of a part made up: its entries hold, but it is no leaf of any manifest.
+    """
 
     leaf: LeafRow
     files: int
     rows: list[Row]
     packs: tuple[PackId, ...]
     begins_inside: bool
+    partial: bool
     start: int
     end: int
     body: int
@@ -66,13 +71,13 @@ def trusted(row: Row, now_ns: int) -> Row:
 
 
 class StateReader:
-    """The blocks of a state file, in order; stops at the first that is damaged."""
+    """The blocks of a state file, in order; stops at the first that is damaged. None where there is no path or file."""
 
-    def __init__(self, path: Path) -> None:
-        self._file: BinaryIO | None
+    def __init__(self, path: Path | None) -> None:
+        self._file: BinaryIO | None = None
         try:
-            self._file = path.open("rb")
-            if self._file.read(len(MAGIC)) != MAGIC:
+            self._file = path.open("rb") if path else None
+            if self._file and self._file.read(len(MAGIC)) != MAGIC:
                 self.close()
         except OSError:
             self._file = None
@@ -101,7 +106,7 @@ class StateReader:
         (_, count, paths_length, pack_count, first_length, stored, plain, leaf_id, entries, size, files) = HEADER.unpack(
             header
         )[:11]
-        pack, offset, place_stored, place_plain, codec, placed, inside, checksum = HEADER.unpack(header)[11:]
+        pack, offset, place_stored, place_plain, codec, placed, flags, checksum = HEADER.unpack(header)[11:]
         length = 41 * count + paths_length + PACK_ID_SIZE * pack_count + first_length
         columns = file.read(length)
         if len(columns) != length or digest(header[:-32] + columns) != checksum:
@@ -115,7 +120,7 @@ class StateReader:
         place = Place(PackId(pack), offset, place_stored, place_plain, 0, codec) if placed else None
         row = LeafRow(LeafId(leaf_id), entries, size, columns[at + PACK_ID_SIZE * pack_count :], place)
         body = start + HEADER.size + length
-        return Block(row, files, rows, packs, bool(inside), start, body + stored, body, plain)
+        return Block(row, files, rows, packs, bool(flags & INSIDE), bool(flags & PARTIAL), start, body + stored, body, plain)
 
     def leaf_object(self, block: Block) -> bytes:
         """The plain leaf object of `block`. Raises CorruptError."""
@@ -170,7 +175,7 @@ class StateWriter:
         else:
             self._reused.append((block.start, block.end))
 
-    def add(self, row: LeafRow, files: int, rows: list[Row], packs: set[PackId], stored: bytes, plain: int, *, inside: bool) -> None:
+    def add(self, row: LeafRow, files: int, rows: list[Row], packs: set[PackId], stored: bytes, plain: int, flags: int) -> None:
         """A new block. `stored` is the zstd frame of the leaf object of `plain` bytes."""
         self._copy_reused()
         if self._file is None:
@@ -205,7 +210,7 @@ class StateWriter:
             *(place[:4] if place else (bytes(PACK_ID_SIZE), 0, 0, 0)),
             place.codec if place else 0,
             place is not None,
-            inside,
+            flags,
             bytes(32),
         )
         self._file.write(header[:-32] + digest(header[:-32] + columns) + columns + stored)

@@ -20,6 +20,7 @@ from studio_cas.formats.leaf import EntryKind, Leaf
 from studio_cas.formats.root import LeafRow, Root
 from studio_cas.formats.version import Tree
 from studio_cas.ids import digest
+from studio_cas.worktree.statcache import INSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,7 +205,8 @@ class TreeWriter:
         if block is not None:
             self._state.reuse(block)
         else:
-            self._state.add(row, held.files, held.rows, held.packs, stored, len(held.plain), inside=held.inside)
+            flags = INSIDE if held.inside else 0
+            self._state.add(row, held.files, held.rows, held.packs, stored, len(held.plain), flags)
 
     def finish(self, *, is_file: bool) -> Root:
         """The root of the tree; every leaf has a place or waits to be embedded."""

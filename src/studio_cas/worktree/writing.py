@@ -1,0 +1,286 @@
+"""Write the entries of leaves into an open folder, and gather what stat says of what was written."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+
+from studio_cas.errors import CorruptError, RefusedError
+from studio_cas.formats.leaf import CONTINUATION, CONTINUED, KIND_MASK, EntryKind
+from studio_cas.ids import digest
+from studio_cas.worktree.fetch import SMALL_BATCH, Destination, Fetcher, local_error
+from studio_cas.worktree.plan import Wanted
+from studio_cas.worktree.scan import Row, open_below, row_of
+from studio_cas.worktree.selection import link_leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from studio_cas.formats.leaf import Leaf, Place
+
+    Links = Literal["refuse", "skip", "allow"]
+
+ZEROS = bytes(1024 * 1024)
+OPEN_LIMIT = 256
+PLANNED_LIMIT = 32 * 1024 * 1024
+
+
+class LeafJob:
+    """The rows of one leaf's entries, by position; complete when `left` is 0."""
+
+    def __init__(self, leaf: Leaf) -> None:
+        self.leaf = leaf
+        self.rows: list[Row | None] = [None] * len(leaf.paths)
+        self.left = 0
+        self._lock = threading.Lock()
+
+    def expect(self, position: int) -> Callable[[Row], None]:
+        """A callback for the row of the entry at `position`."""
+        with self._lock:
+            self.left += 1
+
+        def arrived(row: Row) -> None:
+            with self._lock:
+                self.rows[position] = row
+                self.left -= 1
+
+        return arrived
+
+
+class TreeWriting:
+    """Writes below the open folder `root`. `resumed`: files may be there already, from an interrupted pull.
+
+    `local` maps chunk ids to (path, offset) of files below the open folder `old`, to be copied instead of fetched.
+    """
+
+    def __init__(
+        self,
+        root: int,
+        fetcher: Fetcher,
+        name: str,
+        *,
+        resumed: bool = False,
+        links: Links = "refuse",
+        old: int = -1,
+        local: dict[bytes, tuple[bytes, int]] | None = None,
+    ) -> None:
+        self._root = root
+        self._fetcher = fetcher
+        self._name = name
+        self._resumed = resumed
+        self._links = links
+        self._old = old
+        self._local = local or {}
+        self._zeros = {digest(ZEROS): len(ZEROS), digest(ZEROS[: 64 * 1024]): 64 * 1024}
+        self._chunks: list[tuple[Place, Wanted]] = []
+        self._literals: list[tuple[Destination, bytes]] = []
+        self._open: Destination | None = None
+        self._written = 0
+        self._planned = 0
+        self._unfinished: list[Destination] = []
+        self.files = 0
+        self.skipped_links: list[str] = []
+
+    def write(self, job: LeafJob, slices: list[slice], names: list[tuple[int, bytes]]) -> None:
+        """Write the entries at the given positions of the job's leaf, each under its name, and flush the reads."""
+        leaf = job.leaf
+        for position, name in names:
+            attribute = leaf.attributes[position]
+            kind = attribute & KIND_MASK
+            try:
+                if kind == EntryKind.FOLDER:
+                    self._folder(name)
+                    job.rows[position] = Row(name, EntryKind.FOLDER)
+                elif kind == EntryKind.LINK:
+                    job.rows[position] = self._link(name, leaf.literals[position], leaf.mtimes[position])
+                elif kind in (EntryKind.FILE, EntryKind.EXECUTABLE):
+                    self._file(job, position, name, slices[position])
+                else:
+                    message = f"{self._name}: {os.fsdecode(name)} is of unknown kind {kind}: upgrade studio_cas to read it"
+                    raise CorruptError(message)
+            except OSError as error:
+                raise local_error(error, name) from error
+        self.flush()
+
+    def _folder(self, name: bytes) -> None:
+        try:
+            os.mkdir(name, dir_fd=self._root)
+        except FileExistsError:
+            if not self._resumed:
+                raise
+        except OSError as error:
+            if error.errno != 36:  # noqa: PLR2004 (ENAMETOOLONG: go there step by step)
+                raise
+            parent, _, last = name.rpartition(b"/")
+            folder = open_below(self._root, parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.mkdir(last, dir_fd=folder)
+            finally:
+                os.close(folder)
+
+    def _link(self, name: bytes, target: bytes, mtime_ns: int) -> Row | None:
+        if self._links != "allow" and link_leaves(name, target):
+            shown = f"{os.fsdecode(name)} -> {os.fsdecode(target)}"
+            if self._links == "skip":
+                self.skipped_links.append(shown)
+                return None
+            message = (
+                f"{self._name}: the link {shown} leads out of the folder; "
+                "pull with --links=skip to leave such links out, or --links=allow to make them"
+            )
+            raise RefusedError(message)
+        parent, _, last = name.rpartition(b"/")
+        folder = open_below(self._root, parent or b".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if self._resumed:
+                _unlink(last, folder)
+            os.symlink(target, last, dir_fd=folder)
+            os.utime(last, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
+            return row_of(name, os.stat(last, dir_fd=folder, follow_symlinks=False))
+        finally:
+            os.close(folder)
+
+    def _file(self, job: LeafJob, position: int, name: bytes, part: slice) -> None:
+        leaf = job.leaf
+        attribute = leaf.attributes[position]
+        size = leaf.sizes[position]
+        lengths = leaf.lengths[part]
+        if (sum(lengths) if lengths else len(leaf.literals[position])) != size:
+            message = f"{self._name}: {os.fsdecode(name)}: its chunks do not add up to its {size} bytes"
+            raise CorruptError(message)
+        if attribute & CONTINUATION:
+            destination = self._continued(name)
+        else:
+            self.files += 1
+            kind = attribute & KIND_MASK
+            row_done = job.expect(position)
+            destination = Destination(self._root, name, kind, size, leaf.mtimes[position], row_done)
+        many = attribute & (CONTINUED | CONTINUATION) or len(lengths) > 1
+        if not many and not self._resumed:
+            self._one(leaf, part, destination, leaf.literals[position])
+            return
+        if not attribute & CONTINUATION:
+            destination.open(fresh=not self._resumed)
+            self._unfinished.append(destination)
+            self._written = 0
+        else:
+            destination.grow(self._written + size)
+        self._parts(leaf, part, destination, leaf.literals[position])
+        if attribute & CONTINUED:
+            self._open = destination
+        else:
+            destination.arrived()
+        if len(self._unfinished) > OPEN_LIMIT or self._planned > PLANNED_LIMIT:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Hand on what was planned; where very many files are open, wait for them."""
+        self.flush()
+        self._unfinished = [destination for destination in self._unfinished if destination.is_open]
+        if len(self._unfinished) > OPEN_LIMIT:
+            self._fetcher.finish()
+            self._unfinished = [destination for destination in self._unfinished if destination.is_open]
+
+    def _continued(self, name: bytes) -> Destination:
+        destination, self._open = self._open, None
+        if destination is None or destination.path != name:
+            message = f"{self._name}: {os.fsdecode(name)}: a part of it is missing from the manifest"
+            raise CorruptError(message)
+        return destination
+
+    def _one(self, leaf: Leaf, part: slice, destination: Destination, literal: bytes) -> None:
+        """A file of one chunk, of a literal, or of nothing."""
+        if part.stop == part.start:
+            self._literals.append((destination, literal))
+            return
+        chunk_id, place = leaf.ids[part.start], leaf.places[part.start]
+        if chunk_id in self._local:
+            self._copy(chunk_id, place, leaf.lengths[part.start], destination, None)
+            return
+        wanted = Wanted(chunk_id, place.inner, leaf.lengths[part.start], (destination, None))
+        self._chunks.append((place, wanted))
+
+    def _parts(self, leaf: Leaf, part: slice, destination: Destination, literal: bytes) -> None:
+        if literal:
+            destination.fill(literal)
+        for index in range(part.start, part.stop):
+            chunk_id, length = leaf.ids[index], leaf.lengths[index]
+            offset = self._written
+            self._written += length
+            if (self._zeros.get(chunk_id) == length and not self._resumed) or (
+                self._resumed and destination.holds(offset, length, chunk_id)
+            ):
+                continue  # a hole reads as zeros
+            destination.expect()
+            if chunk_id in self._local:
+                self._copy(chunk_id, leaf.places[index], length, destination, offset)
+            else:
+                wanted = Wanted(chunk_id, leaf.places[index].inner, length, (destination, offset))
+                self._chunks.append((leaf.places[index], wanted))
+                self._planned += length
+
+    def _copy(self, chunk_id: bytes, place: Place, length: int, destination: Destination, offset: int | None) -> None:
+        """Take a chunk from a file that is here already, or from the store where that file is not what it was."""
+        path, source_offset = self._local[chunk_id]
+
+        def work() -> int:
+            data = self._read_local(path, source_offset, length)
+            if digest(data) != chunk_id:
+                target: Any = (destination, offset)
+                return self._fetcher.fetch_now([(place, Wanted(chunk_id, place.inner, length, target))])
+            try:
+                if offset is None:
+                    destination.write_whole(data)
+                else:
+                    destination.write(data, offset)
+            except OSError as error:
+                raise local_error(error, destination.path) from error
+            return length
+
+        self._fetcher.submit(length, work)
+
+    def _read_local(self, path: bytes, offset: int, length: int) -> bytes:
+        try:
+            file = open_below(self._old, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return b""
+        try:
+            return os.pread(file, length, offset)
+        except OSError:
+            return b""
+        finally:
+            os.close(file)
+
+    def flush(self) -> None:
+        """Hand what was planned to the fetcher."""
+        chunks, self._chunks, self._planned = self._chunks, [], 0
+        literals, self._literals = self._literals, []
+        for start in range(0, len(literals), SMALL_BATCH):
+            batch = literals[start : start + SMALL_BATCH]
+            self._fetcher.submit(sum(len(literal) for _, literal in batch), lambda batch=batch: _write_literals(batch))
+        if chunks:
+            self._fetcher.fetch(chunks)
+
+    def close(self) -> None:
+        """Close what an error left open."""
+        for destination in self._unfinished:
+            destination.abandon()
+
+
+def _write_literals(batch: list[tuple[Destination, bytes]]) -> int:
+    written = 0
+    for destination, literal in batch:
+        try:
+            destination.write_whole(literal)
+        except OSError as error:
+            raise local_error(error, destination.path) from error
+        written += len(literal)
+    return written
+
+
+def _unlink(name: bytes, folder: int) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
