@@ -215,6 +215,30 @@ def test_a_bucket_made_by_somebody_at_the_same_moment_is_fine(store, service):
     assert service.bucket_exists
 
 
+def test_a_server_that_speaks_no_tls_is_not_asked_again(service):
+    store = GcsBackend(BUCKET, endpoint=service.endpoint.replace("http", "https"))
+    with pytest.raises(StoreUnavailableError, match="can not be reached") as caught:
+        store.prepare()
+    assert not isinstance(caught.value, TransientError)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        (Fault("POST", status=400, message="invalid_grant"), PermissionDeniedError, "does not accept the credential"),
+        (Fault("POST", "lose"), TransientError, "token service"),
+    ],
+)
+def test_a_credential_that_gives_no_token_is_explained(service, service_account, fault, error, said):
+    service.arm(fault)
+    file = service_account(token_uri=f"{service.endpoint}/token")
+    store = GcsBackend(BUCKET, credentials=file, endpoint=service.endpoint)
+    with pytest.raises(error, match=said):
+        store.read("a")
+    store.close()
+
+
 def test_an_answer_that_is_no_answer_is_transient(bare, service):
     service.arm(Fault("GET", "less"))
     with pytest.raises(TransientError, match="JSON"):

@@ -1,6 +1,5 @@
 """A bucket of a real emulator keeps the contract, and everything that can be wrong with a bucket is told apart."""
 
-import json
 import os
 import socket
 import subprocess
@@ -185,16 +184,8 @@ def test_a_credentials_file_that_is_none_is_named_and_not_quoted(tmp_path, conte
 
 
 @pytest.mark.usefixtures("nobody")
-def test_a_service_account_brings_its_project(tmp_path):
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65_537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file = tmp_path / "key.json"
-    account = {"client_email": "a@b", "token_uri": "https://nowhere.invalid", "project_id": "mine"}
-    file.write_text(json.dumps({"type": "service_account", "private_key": key.decode(), **account}))
+def test_a_service_account_brings_its_project(service_account):
+    file = service_account(token_uri="https://nowhere.invalid")
     assert Client(Access(credentials=file)).project == "mine"
     assert Client(Access(credentials=file, project="other")).project == "other"
 

@@ -178,6 +178,18 @@ def test_a_file_in_the_way_of_the_store_is_named(tmp_path):
             LocalBackend(root).prepare()
 
 
+def test_a_store_that_may_not_be_made_says_why(store, monkeypatch):
+    monkeypatch.setattr(os, "makedirs", refuse(errno.EROFS))
+    with pytest.raises(PermissionDeniedError, match="can not be made: Read-only"):
+        store.prepare()
+
+
+def test_a_folder_that_may_not_be_listed_is_named(store, monkeypatch):
+    monkeypatch.setattr(os, "scandir", refuse(errno.EACCES))
+    with pytest.raises(PermissionDeniedError, match="packs/ can not be listed"):
+        list(store.list("packs/"))
+
+
 def test_an_object_in_the_way_of_a_key_is_not_replaced(store):
     store.create("a", [b"1"])
     with pytest.raises(StoreUnavailableError, match="a/b"):

@@ -75,7 +75,7 @@ def inner():
 @pytest.fixture
 def store(inner, clock):
     budget = Budget(attempts=5, seconds=30.0, first=1.0, longest=4.0)
-    return Retrying(inner, budget, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
+    return Retrying(inner, budget, unmet=budget, clock=clock, sleep=clock.sleep, jitter=lambda: 0.5)
 
 
 class TestRetryingMemory(BackendContract):
@@ -102,7 +102,8 @@ def test_the_attempts_are_counted(store, inner, clock):
 
 
 def test_no_attempt_begins_after_the_time_is_up(inner, clock):
-    store = Retrying(inner, Budget(attempts=99, seconds=10.0), clock=clock, sleep=clock.sleep, jitter=lambda: 1.0)
+    budget = Budget(attempts=99, seconds=10.0)
+    store = Retrying(inner, budget, unmet=budget, clock=clock, sleep=clock.sleep, jitter=lambda: 1.0)
     inner.plan = ["before"] * 100
     with pytest.raises(TransientError):
         store.read("a")
@@ -122,6 +123,19 @@ def test_a_longer_wait_that_is_asked_for_is_kept_and_one_beyond_the_budget_gives
     with pytest.raises(TransientError):
         store.read("a")
     assert clock.pauses == [12.0, 1.0]
+
+
+def test_a_store_that_never_answered_is_given_up_soon_and_one_that_did_is_not(inner, clock):
+    fill(inner, "a")
+    store = Retrying(inner, clock=clock, sleep=clock.sleep, jitter=lambda: 1.0)
+    inner.plan = ["before"] * 4
+    with pytest.raises(TransientError):
+        store.read("a")
+    assert clock.pauses == [0.5, 1.0, 2.0]
+    assert store.read("a") == b"a"
+    inner.plan = ["before"] * 7
+    assert store.read("a") == b"a"
+    assert clock.pauses[3:] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0]
 
 
 def test_errors_that_do_not_pass_are_not_retried(store, inner):

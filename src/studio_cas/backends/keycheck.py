@@ -18,10 +18,14 @@ LONGEST_SEGMENT: Final = 255  # what file systems take
 
 def check_key(key: str) -> str:
     """Give `key` back when it names an object. Raises UsageError when it is empty, absolute, or leads outside."""
-    if _KEY.fullmatch(key) is None or len(key) > LONGEST_KEY or max(map(len, key.split("/"))) > LONGEST_SEGMENT:
+    if _KEY.fullmatch(key) is None or (len(key) > LONGEST_SEGMENT and _is_too_long(key)):
         message = f"{key!r} is not a key: segments of printable ASCII, not beginning with a dot, joined with '/'"
         raise UsageError(message)
     return key
+
+
+def _is_too_long(key: str) -> bool:
+    return len(key) > LONGEST_KEY or max(map(len, key.split("/"))) > LONGEST_SEGMENT
 
 
 def check_prefix(prefix: str) -> str:

@@ -40,24 +40,29 @@ class Budget:
 
 
 FULL: Final = Budget()
-# A person waits for the answer whether a store is there.
+# Until the first answer: a person waits to hear that the store's name or address is wrong.
 SHORT: Final = Budget(attempts=4, seconds=20.0)
 
 
 class Retrying:
-    """Pass everything on to `inner`, again where it raises TransientError. `clock`, `sleep`, `jitter` are for tests."""
+    """Pass everything on to `inner`, again where it raises TransientError.
 
-    def __init__(
+    `unmet` is the budget until the store has answered for the first time. `clock`, `sleep` and `jitter` are for tests.
+    """
+
+    def __init__(  # noqa: PLR0913 - three of them stand in for the clock on the wall
         self,
         inner: Backend,
         budget: Budget = FULL,
         *,
+        unmet: Budget = SHORT,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.inner = inner
-        self._budget = budget
+        self._budget = unmet
+        self._budget_once_met = budget
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -73,9 +78,8 @@ class Retrying:
         return self.inner.local
 
     def prepare(self) -> None:
-        """As `inner`, with a small budget."""
-        budget = SHORT if self._budget is FULL else self._budget
-        self._pursue(self.inner.prepare, budget)
+        """As `inner`."""
+        self._pursue(self.inner.prepare)
 
     def create(self, key: str, parts: Sequence[Buffer]) -> None:
         """As `inner`; after a lost answer, an object with this very content is a success."""
@@ -135,28 +139,35 @@ class Retrying:
         """As `inner`."""
         self.inner.close()
 
-    def _pursue(self, request: Callable[[], T], budget: Budget | None = None) -> T:
+    def _patience(self) -> _Patience:
+        return _Patience(self._budget, self._clock, self._jitter)
+
+    def _pursue(self, request: Callable[[], T]) -> T:
         """The answer to `request`, or its last TransientError when the budget is used up."""
-        patience = _Patience(budget or self._budget, self._clock, self._jitter)
+        patience = self._patience()
         while True:
             try:
-                return request()
+                answer = request()
             except TransientError as error:
                 pause = patience.pause_after(error)
                 if pause is None:
                     raise
+            else:
+                self._budget = self._budget_once_met
+                return answer
             self._sleep(pause)
 
     def _resumed(self, start: Callable[[], Iterator[T]], name: Callable[[T], str]) -> Iterator[T]:
         """The listing that `start` gives, in order of `name`; each success renews the patience."""
         last: str | None = None
-        patience = _Patience(self._budget, self._clock, self._jitter)
+        patience = self._patience()
         while True:
             try:
                 for item in start():
                     if last is None or name(item) > last:
                         last = name(item)
-                        patience = _Patience(self._budget, self._clock, self._jitter)
+                        self._budget = self._budget_once_met
+                        patience = self._patience()
                         yield item
             except TransientError as error:
                 pause = patience.pause_after(error)

@@ -43,7 +43,7 @@ def race(work: Callable[[int], bool], threads: int = WRITERS) -> int:
 class BackendContract:
     """The tests. A subclass may lower `rounds` where a round costs many requests."""
 
-    rounds = 60
+    rounds = 40
 
     def test_it_is_a_backend_with_a_url(self, backend: Backend) -> None:
         """The port's shape."""

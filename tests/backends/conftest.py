@@ -1,0 +1,23 @@
+"""Fixtures of the backend tests."""
+
+import json
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+
+@pytest.fixture
+def service_account(tmp_path):
+    """Write the key of a service account that nobody knows; gives its file."""
+
+    def write(token_uri):
+        key = rsa.generate_private_key(public_exponent=65_537, key_size=2048).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        account = {"client_email": "a@b", "token_uri": token_uri, "project_id": "mine", "private_key": key.decode()}
+        file = tmp_path / "key.json"
+        file.write_text(json.dumps({"type": "service_account", **account}))
+        return file
+
+    return write
