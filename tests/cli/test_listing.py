@@ -46,7 +46,7 @@ def test_ls_lists_the_files_of_an_artifact(pushed):
         "latest",
         "notes.txt",
     ]
-    assert entries[3] == {**entries[3], "kind": "symlink", "target": "epoch-1.bin"}
+    assert entries[3] == {**entries[3], "kind": "link", "target": "epoch-1.bin"}
     assert entries[1]["size"] == 12
     assert [entry["path"] for entry in pushed.ok("ls", "exp/w@1/deep", "--json").json] == ["deep/config.json"]
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.naming import find
 from studio_cas.cli.session import session_of
 from studio_cas.errors import UsageError
 
@@ -21,15 +20,15 @@ def cat(
     name: Annotated[str, typer.Argument(metavar="EXP/TAG[@VERSION][/PATH]", help="The file.")],
 ) -> None:
     """Write one file of an artifact to standard output, as it is. PATH may be left out where the artifact is a file."""
-    from studio_cas.worktree.listing import entries, read_file
+    from studio_cas.formats.spec import parse_spec
+    from studio_cas.store.versions import resolve_spec
+    from studio_cas.worktree.listing import read_file
 
+    spec = parse_spec(name)
     with session_of(ctx).open_store() as store:
-        spec, version = find(store, name)
-        path = spec.path
-        if not path:
-            if not version.is_file:
-                raise UsageError(f"{name} is a folder: name a file in it, as studio ls {name} shows them")
-            path = next(entries(store, version)).path
-        for piece in read_file(store, version, path):
+        version = resolve_spec(store, spec)
+        if not spec.path and not version.is_file:
+            raise UsageError(f"{name} is a folder: name a file in it, as studio ls {name} shows them")
+        for piece in read_file(store, version, spec.path):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.naming import find
 from studio_cas.cli.records import change_line, change_record
 from studio_cas.cli.rendering import print_json_list
 from studio_cas.cli.session import session_of
@@ -23,10 +22,13 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """Show what changed between two versions: + added, - removed, ~ changed."""
+    from studio_cas.formats.spec import parse_spec
+    from studio_cas.store.versions import resolve_spec
     from studio_cas.worktree.diff import diff as compare
 
+    before, after = parse_spec(old), parse_spec(new)
     with session_of(ctx).open_store() as store:
-        changes = compare(store, find(store, old)[1], find(store, new)[1])
+        changes = compare(store, resolve_spec(store, before), resolve_spec(store, after))
         if as_json:
             print_json_list(map(change_record, changes))
             return

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.naming import find
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import age, print_json, printable, size, timestamp
 from studio_cas.cli.session import session_of
@@ -26,8 +25,12 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show all that is known of one version: its identity, its sizes, who made it, what it lacks."""
+    from studio_cas.formats.spec import parse_spec
+    from studio_cas.store.versions import resolve_spec
+
+    spec = parse_spec(name)
     with session_of(ctx).open_store() as store:
-        _, version = find(store, name)
+        version = resolve_spec(store, spec)
         if as_json:
             print_json(_record(version, store.url))
             return

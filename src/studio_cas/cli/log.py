@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.naming import find, find_tags
+from studio_cas.cli.naming import find_tags, parse_scope
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import age, print_json_list, print_table, printable, size
 from studio_cas.cli.session import session_of
@@ -18,6 +18,7 @@ from studio_cas.cli.session import session_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from studio_cas.formats.spec import Spec
     from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
 
@@ -32,8 +33,9 @@ def log(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """List the versions of an artifact, or of all artifacts of an experiment, the newest first."""
+    experiment, spec = parse_scope(name)
     with session_of(ctx).open_store() as store:
-        versions = islice(_versions(store, name.rstrip("/")), limit or None)
+        versions = islice(_versions(store, experiment, spec), limit or None)
         if as_json:
             print_json_list(map(version_record, versions))
             return
@@ -42,12 +44,13 @@ def log(
         print_table(headings, [_row(version, now) for version in versions], right=(2, 3, 4))
 
 
-def _versions(store: Store, name: str) -> Iterator[Version]:
-    from studio_cas.store.versions import list_versions
+def _versions(store: Store, experiment: str, spec: Spec | None) -> Iterator[Version]:
+    from studio_cas.store.versions import list_versions, resolve_spec
 
-    names = [name] if "/" in name else [f"{name}/{tag}" for tag in find_tags(store, name)]
-    specs = [find(store, each)[0] for each in names]  # an unknown name is an error, and not an empty list
-    histories = [list_versions(store, spec.experiment, spec.tag) for spec in specs]
+    if spec is not None:
+        resolve_spec(store, spec)  # an unknown name is an error, and not an empty list
+    tags = [spec.tag] if spec is not None else find_tags(store, experiment)
+    histories = [list_versions(store, experiment, tag) for tag in tags]
     return merge(*histories, key=lambda version: version.time, reverse=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.naming import find, find_tags
+from studio_cas.cli.naming import find_tags, parse_scope
 from studio_cas.cli.records import entry_record, version_record
 from studio_cas.cli.rendering import age, print_json, print_json_list, print_table, shown, size
 from studio_cas.cli.session import session_of
@@ -16,11 +16,12 @@ from studio_cas.cli.session import session_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from studio_cas.formats.spec import Spec
     from studio_cas.store.store import Store
-    from studio_cas.worktree.listing import Entry
+    from studio_cas.worktree.listing import ListedEntry
 
 app = new_app()
-KIND_LETTERS = {"folder": "d", "symlink": "l"}
+KIND_LETTERS = {"folder": "d", "link": "l"}
 
 
 @app.command(epilog="Example: studio ls my_run/weights@3")
@@ -34,13 +35,14 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """List experiments, the artifacts of one, or the files in an artifact."""
+    experiment, spec = parse_scope(name) if name is not None else (None, None)
     with session_of(ctx).open_store() as store:
-        if name is None:
-            _list_experiments(store, as_json=as_json)
-        elif "/" not in name.rstrip("/"):
-            _list_artifacts(store, name.rstrip("/"), as_json=as_json)
+        if spec is not None:
+            _list_files(store, spec, recursive=recursive, as_json=as_json)
+        elif experiment is not None:
+            _list_artifacts(store, experiment, as_json=as_json)
         else:
-            _list_files(store, name, recursive=recursive, as_json=as_json)
+            _list_experiments(store, as_json=as_json)
 
 
 def _list_experiments(store: Store, *, as_json: bool) -> None:
@@ -54,7 +56,10 @@ def _list_experiments(store: Store, *, as_json: bool) -> None:
 
 
 def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> None:
-    latest = [find(store, f"{experiment}/{tag}")[1] for tag in find_tags(store, experiment)]
+    from studio_cas.formats.spec import Spec
+    from studio_cas.store.versions import resolve_spec
+
+    latest = [resolve_spec(store, Spec(experiment, tag)) for tag in find_tags(store, experiment)]
     if as_json:
         print_json([version_record(version) for version in latest])
         return
@@ -63,11 +68,11 @@ def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> None:
     print_table(("TAG", "VERSION", "FILES", "SIZE", "CAPTURED"), rows, right=(1, 2, 3))
 
 
-def _list_files(store: Store, name: str, *, recursive: bool, as_json: bool) -> None:
+def _list_files(store: Store, spec: Spec, *, recursive: bool, as_json: bool) -> None:
+    from studio_cas.store.versions import resolve_spec
     from studio_cas.worktree.listing import entries
 
-    spec, version = find(store, name)
-    found = entries(store, version, spec.path)
+    found = entries(store, resolve_spec(store, spec), spec.path)
     listed = found if recursive else _direct_children(found, spec.path)
     if as_json:
         print_json_list(entry_record(entry) for entry in listed)
@@ -76,15 +81,15 @@ def _list_files(store: Store, name: str, *, recursive: bool, as_json: bool) -> N
         print(_line(entry))
 
 
-def _direct_children(found: Iterable[Entry], path: bytes) -> Iterator[Entry]:
+def _direct_children(found: Iterable[ListedEntry], path: bytes) -> Iterator[ListedEntry]:
     depth = path.count(b"/") + 1 if path else 0
     return (
         entry for entry in found if entry.path.count(b"/") == depth or (entry.path == path and entry.kind != "folder")
     )
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: ListedEntry) -> str:
     letter = KIND_LETTERS.get(entry.kind, "x" if entry.executable else "-")
     amount = size(entry.size) if letter in "x-" else ""
-    suffix = "/" if letter == "d" else f" -> {shown(entry.target or b'')}" if letter == "l" else ""
+    suffix = "/" if letter == "d" else f" -> {shown(entry.target)}" if letter == "l" else ""
     return f"{letter} {amount:>10}  {shown(entry.path)}{suffix}"

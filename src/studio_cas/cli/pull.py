@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import enum
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.naming import find
 from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.records import change_line, change_record
-from studio_cas.cli.rendering import counted, print_json, shown, size
+from studio_cas.cli.rendering import counted, print_json, printable, shown, size
 from studio_cas.cli.session import session_of
 
 if TYPE_CHECKING:
@@ -56,27 +56,28 @@ def pull(
     Pulling over an earlier pull updates it, deletions included, and transfers only what differs. Every byte is
     verified before it reaches a file.
     """
+    from studio_cas.formats.spec import parse_spec
+    from studio_cas.store.versions import resolve_spec
     from studio_cas.worktree.materialise import materialise
 
-    progress = progress_bar()
+    spec = parse_spec(name)
+    target = dest.expanduser() if dest else _default_destination(spec)
     with session_of(ctx).open_store() as store:
-        spec, version = find(store, name)
-        target = dest.expanduser() if dest else _default_destination(spec)
-        try:
-            result = materialise(
-                store,
-                version,
-                target,
-                path=spec.path,
-                force=force,
-                dry_run=dry_run,
-                include=tuple(include or ()),
-                exclude=tuple(exclude or ()),
-                links=links.value,
-                progress=progress,
-            )
-        finally:
-            progress.finish()
+        version = resolve_spec(store, spec)
+        result = materialise(
+            store,
+            version,
+            target,
+            path=spec.path,
+            force=force,
+            dry_run=dry_run,
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            links=links.value,
+            progress=progress_bar(),
+        )
+    for link in result.skipped_links:
+        print(f"studio: {printable(link)}: leads outside, and was left out", file=sys.stderr)
     _show(version, result, dry_run=dry_run, as_json=as_json)
 
 
@@ -99,6 +100,7 @@ def _show(version: Version, result: MaterialiseResult, *, dry_run: bool, as_json
                 "files_deleted": result.files_deleted,
                 "bytes_written": result.bytes_written,
                 "bytes_fetched": result.bytes_fetched,
+                "skipped_links": list(result.skipped_links),
                 "changes": [change_record(change) for change in result.changes],
             }
         )

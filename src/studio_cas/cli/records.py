@@ -9,8 +9,8 @@ from studio_cas.cli.rendering import shown, size, timestamp
 
 if TYPE_CHECKING:
     from studio_cas.formats.version import Version
-    from studio_cas.worktree.diff import Change
-    from studio_cas.worktree.listing import Entry
+    from studio_cas.worktree.listing import ListedEntry
+    from studio_cas.worktree.materialise import Change
 
 
 def version_record(version: Version) -> dict[str, Any]:
@@ -34,14 +34,14 @@ def version_record(version: Version) -> dict[str, Any]:
     }
 
 
-def entry_record(entry: Entry) -> dict[str, Any]:
+def entry_record(entry: ListedEntry) -> dict[str, Any]:
     """One file, folder or link of a version; `mtime` in seconds since the epoch."""
     return {
         "path": os.fsdecode(entry.path),
-        "kind": str(entry.kind),
+        "kind": entry.kind,
         "size": entry.size,
         "executable": entry.executable,
-        "mtime": entry.mtime_ns / 1e9 if entry.mtime_ns is not None else None,
+        "mtime": entry.mtime_ns / 1e9 if entry.mtime_ns else None,
         "target": os.fsdecode(entry.target) if entry.target else None,
     }
 
@@ -61,8 +61,6 @@ MARKS = {"added": "+", "removed": "-", "changed": "~"}
 
 def change_line(change: Change) -> str:
     """`+ path (size)`, `- path (size)` or `~ path (old size -> new size)`."""
-    if change.kind == "changed" and change.old_size != change.new_size:
-        amount = f"{size(change.old_size or 0)} -> {size(change.new_size or 0)}"
-    else:
-        amount = size(change.new_size if change.new_size is not None else change.old_size or 0)
-    return f"{MARKS[change.kind]} {shown(change.path)} ({amount})"
+    sizes = [size(count) for count in dict.fromkeys((change.old_size, change.new_size)) if count is not None]
+    amount = f" ({' -> '.join(sizes)})" if sizes else ""
+    return f"{MARKS[change.kind]} {shown(change.path)}{amount}"
