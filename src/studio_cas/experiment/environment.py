@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DIFF_LIMIT = 1 << 18  # characters of uncommitted changes in the record; the workspace has them all
+_HEADERS = 1000  # name and version stand at the top; parsing all of it as mail would cost more than the rest of a start
 TIMEOUT = 20.0  # seconds for each question to git or to another Python
 _QUESTION = (
     "import json, platform, importlib.metadata as m; print(json.dumps([platform.python_version(), "
@@ -34,6 +35,8 @@ def choose_python(executable: str, prefix: str, base_prefix: str, called_as: str
     """
     active = environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")
     if not active or os.path.realpath(active) == os.path.realpath(prefix):
+        return executable
+    if os.path.basename(called_as) != "studio":  # noqa: PTH119  # python -m: that Python was chosen by name
         return executable
     called_directly = os.path.dirname(os.path.abspath(called_as)) == os.path.dirname(executable)  # noqa: PTH100, PTH120
     if called_directly and prefix != base_prefix:
@@ -54,12 +57,18 @@ def gather(python: str, folder: Path, pid: int, time: float) -> Started:
         time=time,
         host=socket.gethostname(),
         pid=pid,
-        platform=platform.platform(),
+        platform=_platform(),
         python=python,
         python_version=version,
         packages=packages,
         git=read_git(folder),
     )
+
+
+def _platform() -> str:
+    """System, release and machine; platform.platform() would start a process to ask for the processor."""
+    system = os.uname()
+    return f"{system.sysname}-{system.release}-{system.machine}"
 
 
 def _ask_python(python: str) -> tuple[str, dict[str, str]]:
@@ -79,10 +88,12 @@ def installed_packages() -> dict[str, str]:
 
     packages: dict[str, str] = {}
     for distribution in distributions():
-        metadata = distribution.metadata
-        name, version = metadata["Name"], metadata["Version"]
-        if name and version:
-            packages.setdefault(name, version)
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        headers = dict(
+            line.split(": ", 1) for line in text[:_HEADERS].splitlines() if line.startswith(("Name: ", "Version: "))
+        )
+        if len(headers) == 2:
+            packages.setdefault(headers["Name"], headers["Version"])
     return dict(sorted(packages.items(), key=lambda item: item[0].lower()))
 
 
