@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FAST_LEVEL = 1
 DENSE_LEVEL = 3
+GROUP_LEVEL = 1
 _contexts = threading.local()
 
 

@@ -68,7 +68,9 @@ class Root:
 def encode(root: Root) -> bytes:
     """The object to store: u32 length of the logical part, that part, then packs and the places of the leaves."""
     logical = root.logical()
-    trees = {pack: index for index, pack in enumerate(dict.fromkeys(row.place.pack for row in root.leaves if row.place))}
+    trees = {
+        pack: index for index, pack in enumerate(dict.fromkeys(row.place.pack for row in root.leaves if row.place))
+    }
     columns: list[array[int]] = [array("I") for _ in range(5)]
     for row in root.leaves:
         values = (trees[row.place.pack], *row.place[1:4], row.place.codec) if row.place else (0xFFFFFFFF, 0, 0, 0, 0)
@@ -164,5 +166,3 @@ def extract(text: str, plain_size: int) -> list[bytes]:
     except (struct.error, ValueError) as error:
         message = f"the tree in a version record is damaged: {error}"
         raise CorruptError(message) from error
-
-

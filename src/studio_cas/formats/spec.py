@@ -30,8 +30,13 @@ def parse_spec(text: str) -> Spec:
     artifact, _, path = rest.partition("/")
     tag, at, version = artifact.partition("@")
     if not slash or not tag or (at and not version):
-        message = f"{text!r} does not name an artifact: write EXPERIMENT/TAG, EXPERIMENT/TAG@VERSION or EXPERIMENT/TAG/PATH"
+        message = (
+            f"{text!r} does not name an artifact: write EXPERIMENT/TAG, EXPERIMENT/TAG@VERSION or EXPERIMENT/TAG/PATH"
+        )
         raise UsageError(message)
     return Spec(
-        check_name(experiment, "an experiment"), check_name(tag, "an artifact"), version or None, os.fsencode(path.strip("/"))
+        check_name(experiment, "an experiment"),
+        check_name(tag, "an artifact"),
+        version or None,
+        os.fsencode(path.strip("/")),
     )

@@ -101,7 +101,9 @@ def decode(data: bytes) -> Version:
     try:
         document = json.loads(data)
         if document["format"] != FORMAT_NUMBER:
-            message = f"a version record has format {document['format']}: a newer studio_cas wrote it; upgrade to read it"
+            message = (
+                f"a version record has format {document['format']}: a newer studio_cas wrote it; upgrade to read it"
+            )
             raise CorruptError(message)
         packs = base64.b64decode(document["tree_packs"])
         return Version(

@@ -92,7 +92,9 @@ class Ingest:
         if self._group_bytes >= GROUP_SIZE:
             self._close_group(force=False)
 
-    def large(self, view: memoryview, lengths: list[int], offset: int, chunks: Chunks, buffer: ArenaBuffer, size: int) -> None:
+    def large(
+        self, view: memoryview, lengths: list[int], offset: int, chunks: Chunks, buffer: ArenaBuffer, size: int
+    ) -> None:
         """Consecutive chunks of a file of `size` bytes, from `offset` on; `buffer` holds `view` until they are stored."""
         chunks.pending += 1
         buffer.hold()
@@ -240,5 +242,3 @@ class Ingest:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self.data.close()
         self.trees.close()
-
-

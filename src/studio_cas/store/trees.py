@@ -85,5 +85,3 @@ class named:  # noqa: N801 (reads as a verb: `with named(version):`)
         if isinstance(error, CorruptError) and self._version.name not in str(error):
             message = f"{self._version.name}: {error}"
             raise type(error)(message) from error
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes of one artifact over all its versions.
+    """Bytes of one artifact over all its versions, or, where `tag` is empty, of a whole experiment.
 
-    `logical`: the sum of the sizes of its versions; `latest`: the size of the newest; `stored`: the packs that its
-    versions use, whole; `shared`: those of them that other artifacts use as well.
+    `logical`: the sum of the sizes of its versions; `latest`: the size of the newest (of each artifact); `stored`: the
+    packs that its versions use, whole; `shared`: those of them that other artifacts, or experiments, use as well.
     """
 
     experiment: str
@@ -35,8 +36,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class StoreUsage:
-    """All artifacts, and the packs of the store: `stored` bytes in all, of which `unused` are in no version."""
+    """Experiments, their artifacts, and the packs of the store: `stored` bytes, of which `unused` are in no version."""
 
+    experiments: tuple[Usage, ...]
     artifacts: tuple[Usage, ...]
     stored: int
     unused: int
@@ -48,32 +50,54 @@ def du(store: Store, experiment: str | None = None) -> StoreUsage:
     for prefix in (keys.PACKS, keys.TREES):
         for found in store.backend.list(prefix):
             sizes[keys.pack_id_of(found.key)] = found.size
-    users: dict[PackId, set[tuple[str, str]]] = {}
-    facts: dict[tuple[str, str], list[int]] = {}
+    ledger = _Ledger(sizes)
     for name in versions.list_experiments(store):
         for tag in versions.list_tags(store, name):
-            logical = latest = count = 0
+            newest = True
             for version in versions.list_versions(store, name, tag):
-                latest = latest or version.size
-                logical += version.size
-                count += 1
-                for pack in (*TreeReader(store, version).root.packs, *version.tree_packs):
-                    users.setdefault(pack, set()).add((name, tag))
-            facts[name, tag] = [count, logical, latest]
-    artifacts = tuple(
-        Usage(name, tag, *counts, *_stored(users, sizes, (name, tag)))
-        for (name, tag), counts in facts.items()
-        if experiment in (None, name)
-    )
-    return StoreUsage(artifacts, sum(sizes.values()), sum(sizes.values()) - _sum(users, sizes))
+                packs = {*TreeReader(store, version).root.packs, *version.tree_packs}
+                ledger.add(name, tag, version.size, packs, newest=newest)
+                newest = False
+    return ledger.close(experiment)
 
 
-def _stored(
-    users: dict[PackId, set[tuple[str, str]]], sizes: dict[PackId, int], artifact: tuple[str, str]
-) -> tuple[int, int]:
-    own = [pack for pack, by in users.items() if artifact in by]
-    return _sum(own, sizes), _sum((pack for pack in own if len(users[pack]) > 1), sizes)
+class _Ledger:
+    """Adds up versions. An owner is (experiment, tag), or (experiment, "") for the whole experiment."""
 
+    def __init__(self, sizes: dict[PackId, int]) -> None:
+        self._sizes = sizes
+        self._users: dict[PackId, set[tuple[str, str]]] = {}
+        self._facts: dict[tuple[str, str], list[int]] = {}
 
-def _sum(packs: Iterable[PackId], sizes: dict[PackId, int]) -> int:
-    return sum(sizes.get(pack, 0) for pack in packs)
+    def add(self, experiment: str, tag: str, size: int, packs: Iterable[PackId], *, newest: bool) -> None:
+        """Count one version."""
+        for owner in ((experiment, tag), (experiment, "")):
+            facts = self._facts.setdefault(owner, [0, 0, 0])
+            facts[0] += 1
+            facts[1] += size
+            facts[2] += size if newest else 0
+        for pack in packs:
+            self._users.setdefault(pack, set()).add((experiment, tag))
+
+    def close(self, experiment: str | None) -> StoreUsage:
+        """The totals; of one experiment only where it is named."""
+        stored: Counter[tuple[str, str]] = Counter()
+        shared: Counter[tuple[str, str]] = Counter()
+        for pack, artifacts in self._users.items():
+            size = self._sizes.get(pack, 0)
+            for owners in (artifacts, {(name, "") for name, _ in artifacts}):
+                for owner in owners:
+                    stored[owner] += size
+                    shared[owner] += size if len(owners) > 1 else 0
+        found = [
+            Usage(*owner, *facts, stored[owner], shared[owner])
+            for owner, facts in sorted(self._facts.items())
+            if experiment in (None, owner[0])
+        ]
+        total = sum(self._sizes.values())
+        return StoreUsage(
+            tuple(usage for usage in found if not usage.tag),
+            tuple(usage for usage in found if usage.tag),
+            total,
+            total - sum(self._sizes.get(pack, 0) for pack in self._users),
+        )

@@ -87,7 +87,9 @@ def resolve_spec(store: Store, spec: Spec) -> Version:
     if not matching:
         if wanted.isdigit():
             return _numbered(store, spec, int(wanted), newest)
-        message = f"{spec.experiment}/{spec.tag} has no version {wanted!r}: `studio log` lists its {newest.number} versions"
+        message = (
+            f"{spec.experiment}/{spec.tag} has no version {wanted!r}: `studio log` lists its {newest.number} versions"
+        )
         raise NotFoundError(message)
     if moment is None and len({found.manifest_id for found in matching}) > 1:
         message = f"{wanted!r} begins more than one manifest id of {spec.experiment}/{spec.tag}: write more of it"

@@ -41,7 +41,12 @@ class CachedArtifact:
 
 
 def ensure(
-    store: Store, version: Version, home: Path | None = None, progress: Progress | None = None, *, links: Links = "refuse"
+    store: Store,
+    version: Version,
+    home: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    links: Links = "refuse",
 ) -> Path:
     """The folder that holds `version`, or the file in it where the artifact is a single file; read-only, and complete."""
     folder = (home or store.home) / FOLDER / version.manifest_id.hex()

@@ -245,7 +245,14 @@ class _Capture:
             remembered = statcache.trusted(read, time.time_ns())
             self._tree.add(
                 Item(
-                    row.path, read.kind, content.profile, read.size, read.mtime_ns, content.literal, content.chunks, remembered
+                    row.path,
+                    read.kind,
+                    content.profile,
+                    read.size,
+                    read.mtime_ns,
+                    content.literal,
+                    content.chunks,
+                    remembered,
                 )
             )
             self._progress.advance(0, 1)

@@ -125,7 +125,9 @@ class _Pull:
             if wanted in leaf.paths:
                 kind = leaf.attributes[leaf.paths.index(wanted)] & KIND_MASK
                 return None if kind == EntryKind.FOLDER else wanted
-        message = f"{self._version.name} has no path {os.fsdecode(wanted)!r}: `studio ls {self._version.name}` lists them"
+        message = (
+            f"{self._version.name} has no path {os.fsdecode(wanted)!r}: `studio ls {self._version.name}` lists them"
+        )
         raise NotFoundError(message)
 
     def _names(self, leaf: Leaf, checker: PathOrder) -> list[tuple[int, bytes]]:
@@ -246,7 +248,11 @@ class _Pull:
             raise NoSpaceError(message)
 
     def _report(
-        self, dest: Path, changes: tuple[Change, ...], writing: TreeWriting | None = None, fetcher: Fetcher | None = None
+        self,
+        dest: Path,
+        changes: tuple[Change, ...],
+        writing: TreeWriting | None = None,
+        fetcher: Fetcher | None = None,
     ) -> MaterialiseResult:
         return MaterialiseResult(
             dest,
@@ -268,7 +274,9 @@ class _Pull:
             message = f"{dest} is a folder, and {self._version.name} is a file: name another destination"
             raise ConflictError(message)
         if exists and not force and not self._replaceable(dest, name):
-            message = f"{dest} is there already, with other content: name another destination, or use --force to replace it"
+            message = (
+                f"{dest} is there already, with other content: name another destination, or use --force to replace it"
+            )
             raise ConflictError(message)
         if dry_run:
             return self._report(dest, (Change(os.fsencode(dest.name), "changed" if exists else "added", None, None),))
@@ -353,9 +361,7 @@ class _Pull:
         tree = _open_folder(staging.tree)
         self._progress.start(f"pull {self._version.name}", needed)
         fetcher = Fetcher(self._store, self._version.name, self._progress.advance)
-        writing = TreeWriting(
-            tree, fetcher, self._version.name, links=self._links, old=folder, local=plan.local
-        )
+        writing = TreeWriting(tree, fetcher, self._version.name, links=self._links, old=folder, local=plan.local)
         made: set[bytes] = {b""}
         try:
             for leaf_plan in plan.leaves:

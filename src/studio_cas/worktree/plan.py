@@ -22,7 +22,6 @@ RANGE_LIMIT = 4 * 1024 * 1024
 GAP_LIMIT = 128 * 1024
 
 
-
 class Wanted(NamedTuple):
     """A chunk inside a frame's plain bytes, and what to do with it (an opaque value of the caller)."""
 

@@ -55,7 +55,9 @@ class Reconciliation:
 class Reconciler:
     """Walks destination, stat cache and manifest together, in order of path."""
 
-    def __init__(self, tree: TreeReader, folder: int, rows: Iterator[Row], cursor: Cursor, selection: Selection) -> None:
+    def __init__(
+        self, tree: TreeReader, folder: int, rows: Iterator[Row], cursor: Cursor, selection: Selection
+    ) -> None:
         self._tree = tree
         self._folder = folder
         self._rows = rows

@@ -92,7 +92,13 @@ class Cursor:
         block = self._block
         if wanted and block and block.leaf.leaf_id != wanted:
             return None
-        if block is None or block.partial or self._index or self._tried or (block.begins_inside and not self.reused_last):
+        if (
+            block is None
+            or block.partial
+            or self._index
+            or self._tried
+            or (block.begins_inside and not self.reused_last)
+        ):
             return None
         self._tried = True
         return block
@@ -210,5 +216,3 @@ def learn(store: Store, leaf: Leaf) -> None:
     pairs = sorted(zip(leaf.ids, leaf.places, strict=True), key=lambda pair: pair[1].pack)
     for pack, group in groupby(pairs, key=lambda pair: pair[1].pack):
         store.catalog.add(pack, list(group))
-
-

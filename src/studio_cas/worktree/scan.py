@@ -68,9 +68,7 @@ def row_of(path: bytes, status: os.stat_result) -> Row | None:
         return Row(path, EntryKind.FOLDER)
     else:
         return None
-    return Row(
-        path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
-    )
+    return Row(path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 
 def scan(root: int, ignored: Ignored | None, pruned: set[tuple[int, int]], report: Report) -> Iterator[Row]:

@@ -103,9 +103,9 @@ class StateReader:
     def _block(self, file: BinaryIO, header: bytes, start: int) -> Block | None:
         if len(header) != HEADER.size or not header.startswith(BLOCK):
             return None
-        (_, count, paths_length, pack_count, first_length, stored, plain, leaf_id, entries, size, files) = HEADER.unpack(
-            header
-        )[:11]
+        (_, count, paths_length, pack_count, first_length, stored, plain, leaf_id, entries, size, files) = (
+            HEADER.unpack(header)[:11]
+        )
         pack, offset, place_stored, place_plain, codec, placed, flags, checksum = HEADER.unpack(header)[11:]
         length = 41 * count + paths_length + PACK_ID_SIZE * pack_count + first_length
         columns = file.read(length)
@@ -120,7 +120,9 @@ class StateReader:
         place = Place(PackId(pack), offset, place_stored, place_plain, 0, codec) if placed else None
         row = LeafRow(LeafId(leaf_id), entries, size, columns[at + PACK_ID_SIZE * pack_count :], place)
         body = start + HEADER.size + length
-        return Block(row, files, rows, packs, bool(flags & INSIDE), bool(flags & PARTIAL), start, body + stored, body, plain)
+        return Block(
+            row, files, rows, packs, bool(flags & INSIDE), bool(flags & PARTIAL), start, body + stored, body, plain
+        )
 
     def leaf_object(self, block: Block) -> bytes:
         """The plain leaf object of `block`. Raises CorruptError."""
@@ -175,7 +177,9 @@ class StateWriter:
         else:
             self._reused.append((block.start, block.end))
 
-    def add(self, row: LeafRow, files: int, rows: list[Row], packs: set[PackId], stored: bytes, plain: int, flags: int) -> None:
+    def add(
+        self, row: LeafRow, files: int, rows: list[Row], packs: set[PackId], stored: bytes, plain: int, flags: int
+    ) -> None:
         """A new block. `stored` is the zstd frame of the leaf object of `plain` bytes."""
         self._copy_reused()
         if self._file is None:
@@ -230,7 +234,11 @@ class StateWriter:
 
     def commit(self) -> None:
         """Replace the old state, unless nothing changed."""
-        if self._file is None and self._old.complete and sum(end - start for start, end in self._reused) == self._old.length:
+        if (
+            self._file is None
+            and self._old.complete
+            and sum(end - start for start, end in self._reused) == self._old.length
+        ):
             return
         try:
             self._copy_reused()

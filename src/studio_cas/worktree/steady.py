@@ -50,9 +50,15 @@ def settled(file: int, name: bytes, status: os.stat_result, clock_ns: Callable[[
     if free is not None:
         return free
     quiet = clock_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLE_NS
-    return quiet and completeness.probe(name, status.st_size, lambda at, length: os.pread(file, length, at)) is not False
+    return (
+        quiet and completeness.probe(name, status.st_size, lambda at, length: os.pread(file, length, at)) is not False
+    )
 
 
 def same(before: os.stat_result, after: os.stat_result) -> bool:
     """Whether nothing was written between two stats of one open file, as far as stat can tell."""
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (after.st_size, after.st_mtime_ns, after.st_ctime_ns)
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ctime_ns,
+    )

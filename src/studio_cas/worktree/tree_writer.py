@@ -165,7 +165,8 @@ class TreeWriter:
         self.size += block.leaf.size
         if block.leaf.place is None:
             self._hold(
-                Held(block.leaf, block.files, block.rows, set(block.packs), read_object(block), block.begins_inside), block
+                Held(block.leaf, block.files, block.rows, set(block.packs), read_object(block), block.begins_inside),
+                block,
             )
         elif self._held:
             self._hold(Held(block.leaf, block.files, block.rows, set(block.packs), b"", block.begins_inside), block)

@@ -97,7 +97,9 @@ class TreeWriting:
                 elif kind in (EntryKind.FILE, EntryKind.EXECUTABLE):
                     self._file(job, position, name, slices[position])
                 else:
-                    message = f"{self._name}: {os.fsdecode(name)} is of unknown kind {kind}: upgrade studio_cas to read it"
+                    message = (
+                        f"{self._name}: {os.fsdecode(name)} is of unknown kind {kind}: upgrade studio_cas to read it"
+                    )
                     raise CorruptError(message)
             except OSError as error:
                 raise local_error(error, name) from error
