@@ -94,18 +94,52 @@ def test_info_tells_everything(pushed):
     assert "parent:   1" in text
 
 
-def test_du_counts_logical_and_stored_bytes(pushed):
+def test_du_counts_logical_stored_and_shared_bytes(pushed, weights):
     text = pushed.ok("du").out
-    assert "exp/w" in text
-    assert "other/notes" in text
+    assert "  exp/w " in text
+    assert "  other/notes " in text
+    pushed.ok("push", weights, "third/same")
     report = pushed.ok("du", "--json").json
-    assert report["logical"] >= report["stored"] > 0
-    assert {row["artifact"] for row in report["artifacts"]} == {"exp/w", "other/notes"}
+    artifacts = {(row["experiment"], row["tag"]): row for row in report["artifacts"]}
+    assert set(artifacts) == {("exp", "w"), ("other", "notes"), ("third", "same")}
+    ours = artifacts["exp", "w"]
+    assert ours["versions"] == 2
+    assert ours["logical"] > ours["latest"] > 250_000
+    assert 0 < ours["shared"] <= ours["stored"] <= report["stored"]
+    assert [(row["experiment"], row["tag"]) for row in report["experiments"]] == [
+        ("exp", ""),
+        ("other", ""),
+        ("third", ""),
+    ]
+    assert report["unused"] == 0
+
+
+def test_du_of_one_experiment(pushed):
+    assert [row["experiment"] for row in pushed.ok("du", "other", "--json").json["artifacts"]] == ["other"]
+    pushed.fails(4, "du", "none")
 
 
 def test_cache_is_empty_at_first(terminal):
     assert terminal.ok("cache", "ls", "--json").json == []
-    terminal.ok("cache", "clean", "--dry-run")
+    assert terminal.ok("cache", "clean").out == "removed 0 artifacts, 0 B\n"
+
+
+def test_the_cache_is_cleaned_by_age_and_by_size(pushed):
+    (pushed.folder / "nothing.py").write_text("")
+    for artifact in ("exp/w@1", "exp/w@2"):
+        pushed.ok("run", "--quiet", "--no-workspace", "--reuse", f"{artifact}:w", "nothing.py")
+    cached = pushed.ok("cache", "ls", "--json").json
+    assert [entry["files"] for entry in cached] == [4, 4]
+    assert "removed 0 artifacts" in pushed.ok("cache", "clean", "--older-than", "1d").out
+    assert "would remove 1 artifact" in pushed.ok("cache", "clean", "--max-size", "300KiB", "--dry-run").out
+    assert len(pushed.ok("cache", "ls", "--json").json) == 2
+    assert [entry["manifest"] for entry in pushed.ok("cache", "clean", "--max-size", "300KiB", "--json").json] == [
+        cached[1]["manifest"]
+    ]
+    assert "removed 1 artifact" in pushed.ok("cache", "clean").out
+    assert pushed.ok("cache", "ls").out == ""
+    pushed.fails(2, "cache", "clean", "--max-size", "huge")
+    pushed.fails(2, "cache", "clean", "--older-than", "long")
 
 
 def test_config_tells_where_values_come_from(terminal):

@@ -177,6 +177,14 @@ def test_a_wrong_argument_ends_with_2(terminal, weights, arguments):
     terminal.fails(2, *arguments)
 
 
+def test_an_experiment_of_another_user_needs_join(terminal, weights):
+    terminal.ok("push", weights, "exp/w", STUDIOML_USER="ann")
+    refused = terminal.fails(6, "push", weights, "exp/w", STUDIOML_USER="bob")
+    assert "ann" in refused.err
+    assert "--join" in refused.err
+    terminal.ok("push", weights, "exp/w", "--join", STUDIOML_USER="bob")
+
+
 def test_an_unknown_name_ends_with_4_and_names_what_there_is(terminal, weights):
     terminal.ok("push", weights, "exp/weights")
     terminal.ok("push", weights, "exp/data")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import counted, print_json, printable, size
 from studio_cas.cli.session import open_store, session_of
-from studio_cas.errors import IncompleteError, UsageError
+from studio_cas.errors import IncompleteError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from studio_cas.worktree.capture import CaptureResult
@@ -41,17 +43,23 @@ def push(
     Ends with 8 where a path could not be read, or was being written all the time; the version then lacks it, or has
     its earlier content.
     """
+    from studio_cas.experiment.records import claim
+    from studio_cas.formats.experiment import Owner
     from studio_cas.formats.spec import parse_spec
     from studio_cas.worktree.capture import capture
 
     spec = parse_spec(name)
     if spec.version is not None or spec.path:
         raise UsageError(f"{name!r} names a version or a path: push takes EXP/TAG, and makes the next version")
+    root = path.expanduser()
+    if not root.exists():
+        raise NotFoundError(f"there is no folder or file {root}: check the path")
     config = session_of(ctx).configuration()
     with open_store(config, create=True) as store:
+        claim(store.backend, Owner(spec.experiment, config.user, socket.gethostname(), time.time()), join=join)
         result = capture(
             store,
-            path.expanduser(),
+            root,
             spec.experiment,
             spec.tag,
             ignore=tuple(exclude or ()),
