@@ -195,7 +195,8 @@ def test_a_single_file_can_be_captured(terminal, script, stored):
 def test_the_script_finds_its_artifacts(terminal, work, script):
     (terminal.home / "data").mkdir()
     name = script(
-        "from studio import fs_tracker as f\nimport json; print(json.dumps([f.get_experiment_key(), f.get_artifacts()]))"
+        "import json\nfrom studio import fs_tracker as f\n"
+        "print(json.dumps([f.get_experiment_key(), f.get_artifacts()]))"
     )
     outcome = terminal.ok("run", "-e", "exp", "-co=~/data:data", "-c", "~/w:w", name)
     experiment, found = json.loads(outcome.out)

@@ -67,8 +67,8 @@ def patterns_for_files(root: Path, files: Iterable[Path]) -> list[str]:
 
 def _escape(path: str) -> str:
     special = "\\*?[]!#"
-    escaped = "".join("\\" + letter if letter in special else letter for letter in path)
-    return escaped[:-1] + "\\ " if escaped.endswith(" ") else escaped
+    spaced = (f"[{letter}]" if letter.isspace() else letter for letter in path)  # else space at the end is stripped
+    return "".join("\\" + piece if piece in special else piece for piece in spaced)
 
 
 @dataclass(frozen=True, slots=True)
