@@ -15,6 +15,7 @@ from studio_cas.codec.choose import RAW_ABOVE, Choice, Codec, choose
 from studio_cas.formats.pack import Kind
 from studio_cas.ids import digest
 from studio_cas.store import dedup
+from studio_cas.store.hooks import HookIndex
 from studio_cas.store.packing import PackStream
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 GROUP_SIZE = 256 * 1024
 FLIGHT_LIMIT = 64 * 1024 * 1024
+LARGE = 1024 * 1024
 CHOICE_SPAN = 64 * 1024 * 1024
 WORKERS = max(2, min(8, os.cpu_count() or 2))
 
@@ -64,9 +66,8 @@ class Ingest:
         self._compression = compression
         self.data = PackStream(store, Kind.DATA, learn=True)
         self.trees = PackStream(store, Kind.TREE, learn=False)
-        self.adopted: set[PackId] = set()
         self.new_chunks = 0
-        self.hooks: list[tuple[bytes, PackId]] = []
+        self.hooks = HookIndex(store)
         self._flights: deque[tuple[int, Future[Any], Callable[[Any], None]]] = deque()
         self._in_flight = 0
         self._group: dict[bytes, tuple[bytes, list[Chunks]]] = {}
@@ -104,7 +105,7 @@ class Ingest:
             return self._encode(view, lengths, offset, chunks.choices, whole=whole)
 
         def take(results: list[Encoded]) -> None:
-            self._place(results, chunks, buffer)
+            self._place(results, chunks, buffer, large=size >= LARGE)
             chunks.pending -= 1
             buffer.release()
 
@@ -143,7 +144,8 @@ class Ingest:
         encoded = []
         at = offset
         for chunk_id, piece, place in zip(ids, pieces, known, strict=True):
-            codec, parts = Codec.RAW, [piece]
+            codec: Codec = Codec.RAW
+            parts: list[Buffer] = [piece]
             if place is None and self._compression:
                 codec, parts = frames.encode(piece, self._choice(choices, piece, at), at)
             encoded.append(Encoded(chunk_id, len(piece), place, codec, parts))
@@ -152,6 +154,8 @@ class Ingest:
 
     def _known(self, ids: list[bytes], lengths: list[int], *, whole: bool) -> list[Place | None]:
         found = self._store.catalog.lookup(ids)
+        if len(found) < len(ids):
+            found |= self.hooks.neighbours(ids)
         placed = self.data.placed
         places = [placed.get(chunk_id) or found.get(chunk_id) for chunk_id in ids]
         return dedup.keep_runs(places, lengths, self._owns, whole=whole) if found else places
@@ -165,7 +169,7 @@ class Ingest:
             choice = choices[span] = choose(bytes(piece[middle : middle + 16384]), offset + middle)
         return choice
 
-    def _place(self, results: list[Encoded], chunks: Chunks, buffer: ArenaBuffer) -> None:
+    def _place(self, results: list[Encoded], chunks: Chunks, buffer: ArenaBuffer, *, large: bool) -> None:
         placed = self.data.placed
         for chunk_id, length, known, codec, parts in results:
             place = known or placed.get(chunk_id)
@@ -176,22 +180,16 @@ class Ingest:
                     release = buffer.release
                 place = self.data.add(parts, codec, [(chunk_id, length)], release)[0]
                 self.new_chunks += 1
-            elif known:
-                self._adopt(known.pack)
+                self.hooks.add(chunk_id, place.pack, first=large and not chunks.ids)
             chunks.ids.append(chunk_id)
             chunks.lengths.append(length)
             chunks.places.append(place)
-
-    def _adopt(self, pack: PackId) -> None:
-        if not self._owns(pack):
-            self.adopted.add(pack)
 
     def _close_group(self, *, force: bool) -> None:
         """Drop what is known from the group; send the rest off where it is full, or where `force` says so."""
         for chunk_id, place in self._store.catalog.lookup(list(self._group)).items():
             data, waiting = self._group.pop(chunk_id)
             self._group_bytes -= len(data)
-            self._adopt(place.pack)
             for chunks in waiting:
                 chunks.places.append(place)
                 chunks.pending -= 1
@@ -235,6 +233,7 @@ class Ingest:
         self.flush()
         self.data.finish()
         self.trees.finish()
+        self.hooks.publish(self.data.bytes)
 
     def close(self) -> None:
         """Stop the threads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -83,8 +84,6 @@ def _read_or_create(backend: Backend, *, create: bool) -> StoreConfig:
         if not create:
             raise
     backend.prepare()
-    try:
+    with suppress(ObjectExistsError):  # another process was first: its configuration holds
         backend.create(keys.FORMAT, [store_config.encode(store_config.new_config())])
-    except ObjectExistsError:
-        pass  # another process was first: its configuration holds
     return store_config.decode(bytes(backend.read(keys.FORMAT)))

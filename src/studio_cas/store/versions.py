@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from studio_cas.errors import NotFoundError, ObjectExistsError, UsageError
 from studio_cas.formats import keys, version
 from studio_cas.formats.spec import Spec, parse_spec
-from studio_cas.formats.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
 
 SHORTEST_PREFIX = 6
@@ -83,7 +83,7 @@ def resolve_spec(store: Store, spec: Spec) -> Version:
     if wanted.startswith("-") and wanted[1:].isdigit():
         return _numbered(store, spec, newest.number - int(wanted[1:]), newest)
     moment = _moment(wanted)
-    matching = [found for found in _candidates(store, spec, moment, wanted)]
+    matching = list(_candidates(store, spec, moment, wanted))
     if not matching:
         if wanted.isdigit():
             return _numbered(store, spec, int(wanted), newest)

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio_cas.chunking.profile import Profile
-from studio_cas.errors import LocalIOError, NotFoundError, UsageError
+from studio_cas.errors import LocalIOError, NotFoundError, TransientError, UsageError
 from studio_cas.formats.keys import check_name
 from studio_cas.formats.leaf import EntryKind
 from studio_cas.formats.version import Version
 from studio_cas.progress import Silent
-from studio_cas.store import versions
+from studio_cas.store import guard, versions
+from studio_cas.store.guard import CondemnedError
 from studio_cas.store.ingest import Ingest
 from studio_cas.worktree import statcache
 from studio_cas.worktree.ignore import matcher
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from studio_cas.ids import LeafId, ManifestId
     from studio_cas.progress import Progress
     from studio_cas.store.store import Store
+
+COMMIT_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,17 @@ def capture(
     check_name(experiment, "an experiment")
     check_name(tag, "an artifact")
     root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow a link that is itself captured)
-    work = _Capture(store, root, experiment, tag, progress or Silent(), compression=compression)
-    try:
-        return work.run(exclude, ignore, user=user or getpass.getuser(), final=final)
-    finally:
-        work.close()
+    for _ in range(COMMIT_ATTEMPTS):
+        work = _Capture(store, root, experiment, tag, progress or Silent(), compression=compression)
+        try:
+            return work.run(exclude, ignore, user=user or getpass.getuser(), final=final)
+        except CondemnedError as error:
+            store.catalog.forget(error.packs)
+            statcache.path_of(store, root).unlink(missing_ok=True)
+        finally:
+            work.close()
+    message = f"{root}: the collector removed packs while they were used, {COMMIT_ATTEMPTS} times: try again"
+    raise TransientError(message)
 
 
 class _Capture:
@@ -299,7 +308,13 @@ class _Capture:
                 skipped=tuple(self._skipped),
             )
 
-        return versions.create(self._store, parent.number + 1 if parent else 1, record)
+        number = parent.number + 1 if parent else 1
+        packs = {*root.packs, *tree_packs}
+        earlier = {*self._parent.packs, *(parent.tree_packs if parent else ())}
+        adopted = packs - earlier - {*self._ingest.data.packs, *self._ingest.trees.packs}
+        return guard.commit(
+            self._store, packs, frozenset(adopted), lambda: versions.create(self._store, number, record)
+        )
 
     def close(self) -> None:
         """Release files and threads; an unfinished state is dropped."""

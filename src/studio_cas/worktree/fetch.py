@@ -10,7 +10,7 @@ import errno
 import os
 import threading
 from collections import deque
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from studio_cas.codec import frames
@@ -165,7 +165,7 @@ class Fetcher:
     def fetch(self, chunks: list[tuple[Place, Wanted]]) -> None:
         """Read `chunks` from the store, and write each to its target (Destination, offset) or (Destination, None: whole)."""
         for read in plan.ranges(chunks):
-            self.submit(read.end - read.offset, lambda read=read: self._run(read))
+            self.submit(read.end - read.offset, partial(self._run, read))
 
     def fetch_now(self, chunks: list[tuple[Place, Wanted]]) -> int:
         """The same, in this thread; how many plain bytes were written."""
@@ -215,7 +215,7 @@ class Fetcher:
         written = 0
         for chunk_id, inner, length, target in frame.wanted:
             piece = plain[inner : inner + length]
-            destination, offset = target  # type: ignore[misc]
+            destination, offset = target
             if digest(piece) != chunk_id:
                 message = (
                     f"{self._name}: {os.fsdecode(destination.path)}: a chunk of pack {read.pack.hex()} is damaged; "

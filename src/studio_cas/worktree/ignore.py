@@ -6,6 +6,7 @@ Both have gitignore semantics, by pathspec, which is imported only where there a
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import UsageError
@@ -27,10 +28,8 @@ def matcher(root: Path, patterns: Sequence[str] = ()) -> Ignored | None:
     Raises UsageError for a pattern that makes no sense.
     """
     lines = list(patterns)
-    try:
+    with suppress(FileNotFoundError, NotADirectoryError):
         lines += (root / IGNORE_FILE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
     if not lines:
         return None
     import pathspec

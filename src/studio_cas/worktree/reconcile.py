@@ -140,7 +140,7 @@ class Reconciler:
         return next(self._rows, None)
 
     def _take(self, count: int) -> list[Row]:
-        taken = []
+        taken: list[Row] = []
         while len(taken) < count and (row := self._next()) is not None:
             taken.append(row)
         return taken

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio_cas.errors import CorruptError, RefusedError
@@ -112,7 +115,7 @@ class TreeWriting:
             if not self._resumed:
                 raise
         except OSError as error:
-            if error.errno != 36:  # noqa: PLR2004 (ENAMETOOLONG: go there step by step)
+            if error.errno != errno.ENAMETOOLONG:
                 raise
             parent, _, last = name.rpartition(b"/")
             folder = open_below(self._root, parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -260,7 +263,7 @@ class TreeWriting:
         literals, self._literals = self._literals, []
         for start in range(0, len(literals), SMALL_BATCH):
             batch = literals[start : start + SMALL_BATCH]
-            self._fetcher.submit(sum(len(literal) for _, literal in batch), lambda batch=batch: _write_literals(batch))
+            self._fetcher.submit(sum(len(literal) for _, literal in batch), partial(_write_literals, batch))
         if chunks:
             self._fetcher.fetch(chunks)
 
@@ -282,7 +285,5 @@ def _write_literals(batch: list[tuple[Destination, bytes]]) -> int:
 
 
 def _unlink(name: bytes, folder: int) -> None:
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
-    except FileNotFoundError:
-        pass

@@ -1,0 +1,34 @@
+"""What writers and the collector tell each other: pins of a commit in flight, and lists of condemned packs. JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from studio_cas.errors import CorruptError
+from studio_cas.ids import PackId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from studio_cas.ids import Buffer
+
+FORMAT_NUMBER = 1
+
+
+def encode(packs: Iterable[PackId]) -> bytes:
+    """A pin, or a condemned list."""
+    return json.dumps({"format": FORMAT_NUMBER, "packs": sorted(pack.hex() for pack in packs)}).encode() + b"\n"
+
+
+def decode(data: Buffer) -> frozenset[PackId]:
+    """The packs that are named. Raises CorruptError."""
+    try:
+        document = json.loads(bytes(data))
+        if document["format"] != FORMAT_NUMBER:
+            message = f"a list of packs has format {document['format']}: upgrade studio_cas to read it"
+            raise CorruptError(message)
+        return frozenset(PackId.parse(pack) for pack in document["packs"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"a list of packs is damaged: {error!r}"
+        raise CorruptError(message) from error

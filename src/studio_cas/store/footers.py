@@ -1,0 +1,46 @@
+"""Read which chunks a pack holds, from its footer: one or two reads of its tail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from studio_cas.formats import keys, pack
+from studio_cas.formats.leaf import Place
+from studio_cas.formats.pack import HEADER_SIZE, TRAILER
+
+if TYPE_CHECKING:
+    from studio_cas.ids import PackId
+    from studio_cas.store.store import Store
+
+TAIL = 64 * 1024
+
+
+def read_footer(store: Store, pack_id: PackId) -> list[tuple[bytes, Place]]:
+    """The chunks of a data pack and their places. Raises NotFoundError, CorruptError."""
+    key = keys.pack(pack_id)
+    tail, size = store.backend.read_tail(key, TAIL)
+    view = memoryview(tail)
+    trailer = view[len(view) - TRAILER.size :]
+    offset, length = pack.footer_extent(trailer, size)
+    start = size - len(view)
+    stored = (
+        view[offset - start : offset - start + length] if offset >= start else store.backend.read(key, offset, length)
+    )
+    return _places(pack_id, pack.decode_footer(stored, trailer))
+
+
+def _places(pack_id: PackId, footer: pack.Footer) -> list[tuple[bytes, Place]]:
+    offsets = []
+    at = HEADER_SIZE
+    for stored in footer.stored:
+        offsets.append(at)
+        at += stored
+    found = []
+    inner, last = 0, -1
+    for index, (frame, length) in enumerate(zip(footer.frames, footer.lengths, strict=True)):
+        inner = 0 if frame != last else inner
+        last = frame
+        place = Place(pack_id, offsets[frame], footer.stored[frame], footer.plain[frame], inner, footer.codecs[frame])
+        found.append((footer.ids[32 * index : 32 * (index + 1)], place))
+        inner += length
+    return found

@@ -1,0 +1,81 @@
+"""The writer's side of the collector's protocol (docs/concurrency.md): no version ever names a pack that is gone.
+
+A version that adopts packs of others is pinned while it is committed; afterwards the newest condemned list says whether
+one of its packs was about to be deleted. If so, the commit is not acknowledged, and is done again without that pack.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from studio_cas.errors import NotFoundError, PermissionDeniedError
+from studio_cas.formats import collection, keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeVar
+
+    from studio_cas.ids import PackId
+    from studio_cas.store.store import Store
+
+    T = TypeVar("T")
+
+
+class CondemnedError(Exception):
+    """Some packs that the commit needs may be deleted: forget them, and capture again."""
+
+    def __init__(self, packs: frozenset[PackId]) -> None:
+        super().__init__(f"{len(packs)} packs are condemned")
+        self.packs = packs
+
+
+def condemned(store: Store) -> frozenset[PackId]:
+    """The packs on the newest condemned list."""
+    for found in store.backend.list(keys.GC, limit=1):
+        return collection.decode(store.backend.read(found.key))
+    return frozenset()
+
+
+def commit(store: Store, packs: Iterable[PackId], adopted: frozenset[PackId], create: Callable[[], T]) -> T:
+    """Run `create`, which creates the version record, so that none of `packs` can be deleted under it.
+
+    `adopted` are those that neither this capture made nor its parent version uses. Raises CondemnedError.
+    """
+    pin = _pin(store, adopted) if adopted else None
+    if pin:
+        _check(condemned(store), adopted)
+    made = create()
+    if pin is None or not _unpin(store, pin):
+        _check(condemned(store), frozenset(packs))
+    return made
+
+
+def _check(lists: frozenset[PackId], packs: frozenset[PackId]) -> None:
+    if lists & packs:
+        raise CondemnedError(lists & packs)
+
+
+def _pin(store: Store, packs: frozenset[PackId]) -> str:
+    key = f"{keys.PINS}{secrets.token_hex(16)}"
+    store.backend.create(key, [collection.encode(packs)])
+    return key
+
+
+def _unpin(store: Store, key: str) -> bool:
+    """Remove the pin; False where it was gone already, which proves nothing. One that may not be removed costs nothing."""
+    try:
+        store.backend.delete(key)
+    except NotFoundError:
+        return False
+    except PermissionDeniedError:
+        return _is_there(store, key)
+    return True
+
+
+def _is_there(store: Store, key: str) -> bool:
+    try:
+        store.backend.stat(key)
+    except NotFoundError:
+        return False
+    return True
