@@ -7,6 +7,7 @@ stored much. A hit fetches that pack's footer, and so its neighbours. Sparse ind
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class HookIndex:
         self._fresh: list[tuple[bytes, PackId]] = []
         self._pack: PackId | None = None
         self._loaded = False
+        self._lock = threading.Lock()
         self._learnt: set[PackId] = set()
 
     def add(self, chunk_id: bytes, pack: PackId, *, first: bool) -> None:
@@ -46,15 +48,19 @@ class HookIndex:
 
     def neighbours(self, ids: Sequence[bytes]) -> dict[bytes, Place]:
         """Places of those of `ids` that stand in a pack which holds one of their hooks."""
-        self._load()
-        packs = self._store.catalog.hooked(ids) - self._learnt
+        with self._lock:  # one learns, the others wait for what it finds
+            self._load()
+            packs = self._store.catalog.hooked(ids)
+            self._learn(packs - self._learnt)
+        return self._store.catalog.lookup(ids) if packs else {}
+
+    def _learn(self, packs: set[PackId]) -> None:
         for pack in packs:
             self._learnt.add(pack)
             try:
                 self._store.catalog.add(pack, read_footer(self._store, pack))
             except StudioError:
                 continue  # it is gone, or damaged: no hit
-        return self._store.catalog.lookup(ids) if packs else {}
 
     def _load(self) -> None:
         """Read the runs that this machine has not seen, the newest first."""
