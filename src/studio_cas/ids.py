@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING, Self
 
 from blake3 import blake3
@@ -64,7 +64,7 @@ class PackId(_Id):
     @classmethod
     def random(cls) -> Self:
         """A new pack id."""
-        return cls(secrets.token_bytes(PACK_ID_SIZE))
+        return cls(os.urandom(PACK_ID_SIZE))
 
 
 def digest(data: Buffer) -> bytes:

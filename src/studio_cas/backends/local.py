@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import time
 from contextlib import suppress
 from heapq import heapify, heappop
@@ -181,7 +180,7 @@ class LocalBackend:
     def _create_in(self, folder: str, final: str, parts: Sequence[Buffer]) -> None:
         """Write `parts` beside `final`, then give them that name. On any error nothing of them is left."""
         self._make_folder(folder)
-        temporary = f"{folder}/{TEMPORARY}{secrets.token_hex(8)}"
+        temporary = f"{folder}/{TEMPORARY}{os.urandom(8).hex()}"
         try:
             _write_synced(temporary, parts)
             publish(temporary, final)

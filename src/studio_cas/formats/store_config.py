@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from dataclasses import asdict, dataclass, field
 
 from studio_cas.chunking.parameters import ChunkingParameters
@@ -26,7 +26,7 @@ class StoreConfig:
 
 def new_config() -> StoreConfig:
     """The configuration of a new store, with a random id."""
-    return StoreConfig(secrets.token_hex(16))
+    return StoreConfig(os.urandom(16).hex())
 
 
 def encode(config: StoreConfig) -> bytes:

@@ -19,7 +19,8 @@ def keep_runs(
 ) -> list[Place | None]:
     """`places` without the hits that are too few in a row: fewer than 4 chunks and less than 1 MiB.
 
-    Kept in any case: hits in packs that the parent version uses (`owns`), a file that is known whole (`whole`: these are all its chunks), and runs at
+    Kept in any case: hits in packs that the parent version uses (`owns`), a file that is known whole (`whole`: these
+    are all its chunks), and runs at
     the ends of the batch, which may go on beyond it.
     """
     kept = list(places)

@@ -6,7 +6,7 @@ one of its packs was about to be deleted. If so, the commit is not acknowledged,
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import NotFoundError, PermissionDeniedError
@@ -57,13 +57,13 @@ def _check(lists: frozenset[PackId], packs: frozenset[PackId]) -> None:
 
 
 def _pin(store: Store, packs: frozenset[PackId]) -> str:
-    key = f"{keys.PINS}{secrets.token_hex(16)}"
+    key = f"{keys.PINS}{os.urandom(16).hex()}"
     store.backend.create(key, [collection.encode(packs)])
     return key
 
 
 def _unpin(store: Store, key: str) -> bool:
-    """Remove the pin; False where it was gone already, which proves nothing. One that may not be removed costs nothing."""
+    """Remove the pin; False where it was gone already, which proves nothing. One that stays costs nothing."""
     try:
         store.backend.delete(key)
     except NotFoundError:

@@ -1,12 +1,13 @@
 """The sparse dedup index: finds data that another machine stored, without anybody holding the whole index.
 
-One chunk id in 64, and the first of each large file and of each pack, are hooks: (chunk id, pack) in small objects, one a capture that
+One chunk id in 64, and the first of each large file and of each pack, are hooks: (chunk id, pack) in small objects,
+one a capture that
 stored much. A hit fetches that pack's footer, and so its neighbours. Sparse indexing: Lillibridge et al., FAST 2009.
 """
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -79,6 +80,6 @@ class HookIndex:
         if stored < WORTH_BYTES or not self._fresh:
             return
         moment = LATEST - int(time.time() * 1000)
-        key = f"{keys.HOOKS}{moment:014}-{secrets.token_hex(4)}"
+        key = f"{keys.HOOKS}{moment:014}-{os.urandom(4).hex()}"
         self._store.backend.create(key, [runs.encode(self._fresh)])
         self._store.catalog.add_hooks(key, [])

@@ -1,7 +1,9 @@
 """Chunks in, places out: hash, look up, encode on every core, and append to packs, in order.
 
-One thread reads and calls `small` and `large`; workers hash, look chunks up and encode them; the same thread takes their
-results in the order in which the work was given and appends them to packs, so memory and order are bounded by one queue.
+One thread reads and calls `small` and `large`; workers hash, look chunks up and encode them; the same thread takes
+their
+results in the order in which the work was given and appends them to packs, so memory and order are bounded by one
+queue.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Encoded(NamedTuple):
 
 
 class Ingest:
-    """One capture's way into the store. `owns` says whether the parent version uses a pack: chunks there are always reused."""
+    """One capture's way into the store. `owns`: does the parent version use a pack? Chunks there are always reused."""
 
     def __init__(self, store: Store, owns: Callable[[PackId], bool], *, compression: bool = True) -> None:
         self._store = store
@@ -96,7 +98,7 @@ class Ingest:
     def large(
         self, view: memoryview, lengths: list[int], offset: int, chunks: Chunks, buffer: ArenaBuffer, size: int
     ) -> None:
-        """Consecutive chunks of a file of `size` bytes, from `offset` on; `buffer` holds `view` until they are stored."""
+        """Consecutive chunks of a file of `size` bytes, from `offset` on; `buffer` holds `view` till they are stored."""
         chunks.pending += 1
         buffer.hold()
         whole = len(view) == size

@@ -9,7 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from studio_cas.errors import NotFoundError, ObjectExistsError
+from studio_cas.errors import (
+    NotFoundError,
+    ObjectExistsError,
+    PermissionDeniedError,
+    StoreUnavailableError,
+    TransientError,
+)
 from studio_cas.formats import keys, store_config
 
 if TYPE_CHECKING:
@@ -82,6 +88,9 @@ def _read_or_create(backend: Backend, *, create: bool) -> StoreConfig:
         return store_config.decode(bytes(backend.read(keys.FORMAT)))
     except NotFoundError:
         if not create:
+            raise
+    except StoreUnavailableError as error:  # the bucket is missing, unless it cannot be reached or is not ours
+        if not create or isinstance(error, PermissionDeniedError | TransientError):
             raise
     backend.prepare()
     with suppress(ObjectExistsError):  # another process was first: its configuration holds

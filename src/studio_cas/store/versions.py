@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -116,13 +116,11 @@ def _candidates(store: Store, spec: Spec, moment: float | None, wanted: str) -> 
 def _numbered(store: Store, spec: Spec, number: int, newest: Version) -> Version:
     if number == newest.number:
         return newest
-    try:
-        if number < 1:
-            raise NotFoundError
-        return read(store, spec.experiment, spec.tag, number)
-    except NotFoundError:
-        message = f"{spec.experiment}/{spec.tag} has no version {number}: the latest is {newest.number}"
-        raise NotFoundError(message) from None
+    with suppress(NotFoundError):
+        if number > 0:
+            return read(store, spec.experiment, spec.tag, number)
+    message = f"{spec.experiment}/{spec.tag} has no version {number}: the latest is {newest.number}"
+    raise NotFoundError(message)
 
 
 def _is_prefix(text: str) -> bool:
@@ -155,5 +153,7 @@ def _named(names: list[str], wanted: str) -> str:
     """At most LISTED_NAMES of `names`, the ones most like `wanted` first."""
     if len(names) <= LISTED_NAMES:
         return ", ".join(names)
+    import difflib
+
     close = difflib.get_close_matches(wanted, names, LISTED_NAMES) or names[:LISTED_NAMES]
     return f"{', '.join(close)} and {len(names) - len(close)} more"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from studio_cas.worktree import statcache
 from studio_cas.worktree.materialise import materialise
-from studio_cas.worktree.scan import scan
+from studio_cas.worktree.scan import scan, unreported
 from studio_cas.worktree.staging import remove_tree
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def ensure(
     *,
     links: Links = "refuse",
 ) -> Path:
-    """The folder that holds `version`, or the file in it where the artifact is a single file; read-only, and complete."""
+    """The folder that holds `version`, or the file in it where it is a single file; read-only, and complete."""
     folder = (home or store.home) / FOLDER / version.manifest_id.hex()
     if not _unchanged(store, folder):
         remove_tree(folder)
@@ -86,7 +86,7 @@ def _fingerprint(folder: Path) -> bytes:
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         total = blake2b(digest_size=32)
-        for row in scan(opened, None, set(), lambda path, why: None):
+        for row in scan(opened, None, set(), unreported):
             total.update(repr(tuple(row)).encode())
         return total.digest()
     finally:
@@ -127,8 +127,9 @@ def _weigh(folder: Path) -> tuple[int, int]:
 def clean(
     home: Path, *, max_size: int | None = None, older_than: float | None = None, dry_run: bool = False
 ) -> list[CachedArtifact]:
-    """Remove the least recently used folders until the rest takes at most `max_size` bytes, and those not used for
-    `older_than` seconds; without either, all. What was, or with `dry_run` would be, removed.
+    """Remove the least recently used folders; what was, or with `dry_run` would be, removed.
+
+    Those go that do not fit into `max_size` bytes, and those not used for `older_than` seconds; without either, all.
     """
     removed = []
     total = 0

@@ -1,14 +1,13 @@
 """Capture: a folder or a file becomes a version.
 
-scan → stat cache (unchanged: reuse the entry) → cut → id → known? → codec → pack → create packs → create trees → create version
+scan → stat cache (unchanged: reuse the entry) → cut → id → known? → codec → pack → create packs → create trees →
+create version
 """
 
 from __future__ import annotations
 
 import getpass
 import os
-import secrets
-import socket
 import stat
 import time
 from collections import deque
@@ -49,7 +48,8 @@ COMMIT_ATTEMPTS = 3
 class CaptureResult:
     """What a capture did. `created` is False where the folder equals the latest version: nothing was made.
 
-    `stale`: paths that were being written, of which the version keeps the earlier state, or nothing where there is none.
+    `stale`: paths that were being written, of which the version keeps the earlier state, or nothing where there is
+    none.
     `skipped`: "path: why" for what could not be read or is no file. Sizes in bytes.
     """
 
@@ -284,7 +284,7 @@ class _Capture:
         tree_packs = {row.place.pack for row in root.leaves if row.place}
         if tree.place:
             tree_packs.add(tree.place.pack)
-        writer = secrets.token_hex(8)
+        writer = os.urandom(8).hex()
 
         def record(number: int) -> Version:
             return Version(
@@ -298,7 +298,7 @@ class _Capture:
                 files=root.files,
                 stored=self._ingest.data.bytes + self._ingest.trees.bytes,
                 time=began,
-                host=socket.gethostname(),
+                host=os.uname().nodename,
                 user=user,
                 writer=writer,
                 parent=parent.number if parent else None,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from studio_cas.store.trees import TreeReader
+from studio_cas.worktree.listing import ListedEntry, entries_of
 from studio_cas.worktree.materialise import Change
 from studio_cas.worktree.remembered import order
-from studio_cas.worktree.listing import ListedEntry, entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Fetch chunks from packs and write them into files: reads, decoding, verification and writing on every core.
 
-Nothing that does not match its chunk id reaches a file. A file of one chunk is written by whoever decodes it; a larger one
+Nothing that does not match its chunk id reaches a file. A file of one chunk is written by whoever decodes it; a
+larger one
 is opened when its first chunk is planned and closed when its last is written.
 """
 
@@ -19,7 +20,6 @@ from studio_cas.formats import keys
 from studio_cas.formats.leaf import EntryKind
 from studio_cas.ids import digest
 from studio_cas.worktree import plan
-from studio_cas.worktree.plan import RangeRead, Wanted
 from studio_cas.worktree.scan import Row, open_below, row_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from studio_cas.formats.leaf import Place
     from studio_cas.store.store import Store
+    from studio_cas.worktree.plan import RangeRead, Wanted
 
 LOCAL_WORKERS = max(2, min(8, os.cpu_count() or 2))
 REMOTE_WORKERS = 16
@@ -163,7 +164,7 @@ class Fetcher:
         self.bytes_written = 0
 
     def fetch(self, chunks: list[tuple[Place, Wanted]]) -> None:
-        """Read `chunks` from the store, and write each to its target (Destination, offset) or (Destination, None: whole)."""
+        """Read `chunks` from the store, and write each to its target: (Destination, offset, or None for the whole)."""
         for read in plan.ranges(chunks):
             self.submit(read.end - read.offset, partial(self._run, read))
 

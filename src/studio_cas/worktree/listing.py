@@ -30,7 +30,7 @@ READ_CHUNKS = 32
 
 @dataclass(frozen=True, slots=True)
 class ListedEntry:
-    """An entry of a version. `size` in bytes (0 for folders and links); `target` of a link; `content` tells files apart."""
+    """An entry of a version. `size` in bytes, 0 for folders and links; `target` of a link; `content` tells files apart."""
 
     path: bytes
     kind: Literal["folder", "file", "link"]
@@ -42,7 +42,7 @@ class ListedEntry:
 
 
 def entries(store: Store, version: Version, path: bytes = b"") -> Iterator[ListedEntry]:
-    """The entries of `version` at and below `path`, in order of path. Raises NotFoundError where there is no such path."""
+    """The entries of `version` at and below `path`, in order of path. Raises NotFoundError (no such path)."""
     prefix = path + b"/"
     found = not path
     for entry in entries_of(TreeReader(store, version)):
@@ -63,11 +63,8 @@ def entries_of(tree: TreeReader, without: Collection[LeafId] = ()) -> Iterator[L
     for index, row in enumerate(rows):
         continues = index + 1 < len(rows) and rows[index + 1].first_path == row.first_path and row.entries == 1
         if row.leaf_id in without and not inside and not continues:
-            leaf = None
-        else:
-            leaf = tree.leaf(index)
-        if leaf is None:
             continue
+        leaf = tree.leaf(index)
         slices = list(leaf.chunk_slices())
         for position, path in enumerate(leaf.paths):
             entry = parts.add(leaf, position, slices)

@@ -2,7 +2,8 @@
 
 version → root → leaves needed → plan → ranged reads → decode → verify → write beside → rename
 
-A destination that is not there appears whole, by one rename. One that is there is compared first; nothing is written when
+A destination that is not there appears whole, by one rename. One that is there is compared first; nothing is written
+when
 something in it is in the way; then what differs is fetched beside it, and put in place file by file.
 """
 
@@ -27,7 +28,7 @@ from studio_cas.worktree import statcache
 from studio_cas.worktree.fetch import Fetcher, local_error
 from studio_cas.worktree.reconcile import LeafPlan, Reconciler, Reconciliation
 from studio_cas.worktree.remembered import Cursor
-from studio_cas.worktree.scan import Row, open_below, row_of, scan
+from studio_cas.worktree.scan import Row, open_below, row_of, scan, unreported
 from studio_cas.worktree.selection import Selection
 from studio_cas.worktree.staging import Staging, remove_tree
 from studio_cas.worktree.tree_writer import FILES
@@ -47,7 +48,7 @@ NAMED_CONFLICTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A path that differs. `kind`: "added", "removed" or "changed"; sizes in bytes, None where there is no such side."""
+    """A path that differs. `kind`: "added", "removed" or "changed"; sizes in bytes, None where there is no side."""
 
     path: bytes
     kind: Literal["added", "removed", "changed"]
@@ -57,7 +58,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class MaterialiseResult:
-    """What a pull did, or with `dry_run` would do. Sizes in bytes; `bytes_fetched` were read from packs of the store."""
+    """What a pull did, or with `dry_run` would do. Sizes in bytes; `bytes_fetched` were read from packs."""
 
     path: Path
     files_written: int
@@ -84,7 +85,8 @@ def materialise(
     """Make `dest` equal to `version`, or to the part of it below `path` that matches `include` and not `exclude`.
 
     A version of a single file, or a `path` that names a file, is written to the file `dest`, or into it where it is a
-    folder. Raises ConflictError where `dest` holds something else (unless `force`), CorruptError and RefusedError before
+    folder. Raises ConflictError where `dest` holds something else (unless `force`), CorruptError and RefusedError
+    before
     a wrong byte is written, NoSpaceError, NotFoundError (no such path).
     """
     pull = _Pull(store, version, Selection(path, include, exclude), links, progress or Silent())
@@ -273,7 +275,7 @@ class _Pull:
         if dest.is_dir():
             message = f"{dest} is a folder, and {self._version.name} is a file: name another destination"
             raise ConflictError(message)
-        if exists and not force and not self._replaceable(dest, name):
+        if exists and not force and not self._replaceable(dest):
             message = (
                 f"{dest} is there already, with other content: name another destination, or use --force to replace it"
             )
@@ -300,7 +302,7 @@ class _Pull:
         except OSError:
             return  # without it the next pull over this file asks for --force
 
-    def _replaceable(self, dest: Path, name: bytes) -> bool:
+    def _replaceable(self, dest: Path) -> bool:
         """Whether the file was pulled or captured, and is unchanged since, or equals what is to be written."""
         row = row_of(b"", dest.lstat())
         try:
@@ -335,7 +337,7 @@ class _Pull:
             os.close(folder)
 
     def _reconcile(self, folder: int, old: statcache.StateReader, *, force: bool) -> Reconciliation:
-        rows = scan(folder, None, set(), lambda path, why: None)
+        rows = scan(folder, None, set(), unreported)
         return Reconciler(self._tree, folder, rows, Cursor(old), self._selection).run(force=force)
 
     def _apply(

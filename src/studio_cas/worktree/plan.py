@@ -53,7 +53,7 @@ class RangeRead:
 
 
 def ranges(chunks: Iterable[tuple[Place, Wanted]], limit: int = RANGE_LIMIT, gap: int = GAP_LIMIT) -> list[RangeRead]:
-    """The reads for `chunks`, by pack in order of first use, ascending inside it. Raises CorruptError for absurd places."""
+    """The reads for `chunks`, by pack in order of first use, ascending inside it. Raises CorruptError."""
     packs: dict[PackId, dict[int, FrameRead]] = {}
     for place, wanted in chunks:
         frames = packs.get(place.pack)

@@ -1,6 +1,7 @@
 """Read one file into chunks: whole and steady, or not at all.
 
-A file of at most the inline limit becomes a literal; one smaller than the minimum chunk is one chunk that shares a frame;
+A file of at most the inline limit becomes a literal; one smaller than the minimum chunk is one chunk that shares a
+frame;
 a larger one is cut and handed on in batches. A log that only grew is read from its last content-defined boundary on.
 """
 
@@ -182,7 +183,7 @@ class FileReader:
     def _hand_on(
         self, data: memoryview, end: int, size: int, cutting: Cutting, chunks: Chunks, buffer: ArenaBuffer
     ) -> memoryview:
-        """Hand on the chunks of `data`, which ends at offset `end` of the file; the rest, whose end is not known yet."""
+        """Hand on the chunks of `data`, which ends at offset `end` of the file; the rest, whose end is not known."""
         start = end - len(data)
         lengths = self._lengths(data, start, cutting)
         used = sum(lengths)

@@ -177,7 +177,7 @@ class Reconciler:
             self._offer(row.path, entry)
         elif row.kind != EntryKind.FOLDER:
             self.plan.conflicts.append(row.path)
-        if row.kind == EntryKind.FOLDER or wanted.kind == EntryKind.FOLDER:
+        if EntryKind.FOLDER in {row.kind, wanted.kind}:
             self.plan.removed.append((row.path, row.kind, row.size))
             self.plan.added.append((name, wanted.size))
         else:

@@ -181,7 +181,7 @@ class Parent:
         return {row.leaf_id: row.place for row in self.tree.root.leaves if row.place}
 
     def learn(self, path: bytes) -> None:
-        """Tell the catalog the chunks of the leaves around `path`: the same file, or its neighbours, were captured before."""
+        """Tell the catalog the chunks of the leaves around `path`: it, or its neighbours, were captured before."""
         for index in self._around(path):
             if index not in self._learnt and self.tree is not None:
                 self._learnt.add(index)

@@ -71,6 +71,10 @@ def row_of(path: bytes, status: os.stat_result) -> Row | None:
     return Row(path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 
+def unreported(path: bytes, why: str) -> None:
+    """A Report that says nothing."""
+
+
 def scan(root: int, ignored: Ignored | None, pruned: set[tuple[int, int]], report: Report) -> Iterator[Row]:
     """Rows of everything below the open folder `root`.
 

@@ -1,4 +1,4 @@
-"""Where a pull is built before it is shown: a hidden folder beside the destination, locked, found again after a crash."""
+"""Where a pull is built: a hidden folder beside the destination, locked, and found again after a crash."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def remove_tree(path: Path) -> None:
     if not os.path.lexists(path):
         return
 
-    def writable(function: object, name: str, error: BaseException) -> None:
+    def make_writable(_: object, name: str, __: object) -> None:
         with contextlib.suppress(OSError):
             os.chmod(os.path.dirname(name), 0o700)  # noqa: PTH101, PTH120
             os.chmod(name, 0o700)  # noqa: PTH101
@@ -81,7 +81,4 @@ def remove_tree(path: Path) -> None:
             else:
                 os.unlink(name)  # noqa: PTH108
 
-    def on_error(function: object, name: str, info: tuple[type[BaseException], BaseException, object]) -> None:
-        writable(function, name, info[1])
-
-    shutil.rmtree(path, onerror=on_error)
+    shutil.rmtree(path, onerror=make_writable)

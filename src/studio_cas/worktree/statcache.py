@@ -3,7 +3,8 @@
 A run of the scan that equals a block means that the leaf is unchanged, and no file of it is opened. The file is a
 sequence of blocks, copied verbatim where they did not change, ended by a count; it is replaced atomically.
 
-A modification time that was not older than the reading by a clock tick is not trusted (a later write could leave it as it
+A modification time that was not older than the reading by a clock tick is not trusted (a later write could leave it
+as it
 is, and the size as well), so such a row is remembered with a time that equals nothing.
 """
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 MAGIC = b"SCST0001"
 END = b"SCSTEND\0"
-# rows, length of paths, packs, first path, stored body, plain body; leaf: id, entries, size, files, place; flags; checksum
+# rows, length of paths, packs, first path, stored body, plain body; leaf: id, entries, size, files, place; flags;
+checksum
 HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s")
 BLOCK = b"SCSTBLK\0"
 UNTRUSTED = -1

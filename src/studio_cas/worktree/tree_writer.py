@@ -11,7 +11,6 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from studio_cas.chunking.profile import Profile
 from studio_cas.codec import zstd
 from studio_cas.codec.choose import Codec
 from studio_cas.formats import leaf as leaves
@@ -25,6 +24,7 @@ from studio_cas.worktree.statcache import INSIDE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from studio_cas.chunking.profile import Profile
     from studio_cas.formats.leaf import Place
     from studio_cas.ids import LeafId, PackId
     from studio_cas.store.ingest import Chunks, Ingest
