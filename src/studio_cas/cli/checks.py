@@ -129,7 +129,8 @@ def check_store(config: Config, *, write_test: bool) -> Iterator[Finding]:
         else:
             yield Finding("permissions", "ok", "not tested: --write-test creates a small object, and reads it")
     except StudioError as error:
-        yield Finding("store", "fail", f"{backend.url}: {error}", "check its name, the network and the credentials")
+        advice = "check its name, the network and the credentials; --write-test makes a missing bucket, as a push does"
+        yield Finding("store", "fail", f"{backend.url}: {error}", advice)
     finally:
         backend.close()
 
