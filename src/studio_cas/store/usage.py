@@ -90,7 +90,7 @@ class _Ledger:
                     stored[owner] += size
                     shared[owner] += size if len(owners) > 1 else 0
         found = [
-            Usage(*owner, *facts, stored[owner], shared[owner])
+            Usage(owner[0], owner[1], *facts, stored=stored[owner], shared=shared[owner])
             for owner, facts in sorted(self._facts.items())
             if experiment in (None, owner[0])
         ]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MAGIC = b"SCST0001"
 END = b"SCSTEND\0"
 # rows, length of paths, packs, first path, stored body, plain body; leaf: id, entries, size, files, place; flags;
-checksum
+# checksum
 HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s")
 BLOCK = b"SCSTBLK\0"
 UNTRUSTED = -1
