@@ -506,3 +506,28 @@ def test_an_empty_script_costs_less_than_a_second_more(terminal, script):
         terminal.ok("run", "-e", "exp", name)
         took.append(time.monotonic() - began)
     assert min(took) < 1.5  # 0.4 s on a quiet machine; the tests share theirs
+
+
+def test_the_same_against_a_bucket_that_is_not_there_yet(terminal, script, gcs_emulator):
+    shutil.copytree(EXAMPLES, terminal.folder, dirs_exist_ok=True)
+    config = terminal.home / ".studioml" / "config.yaml"
+    config.parent.mkdir()
+    config.write_text(f"storage: {{type: gcloud, bucket: {gcs_emulator.new_bucket()}, prefix: team/a}}\n")
+    emulator = {"STORAGE_EMULATOR_HOST": gcs_emulator.endpoint}
+    train = ["run", "--capture=~/weights:weights", "--experiment", "linear_regression", "train_linreg.py"]
+    terminal.ok(*train, **emulator)
+    shutil.rmtree(terminal.home / "weights")
+    outcome = terminal.ok("run", "--reuse=linear_regression/weights:w", "print_norm_linreg.py", **emulator)
+    assert "lr_w_9_" in outcome.out
+    terminal.ok("pull", "linear_regression/weights", terminal.home / "weights", **emulator)
+    assert len(list((terminal.home / "weights").iterdir())) == 10
+    assert not terminal.store.exists()
+
+
+def test_a_bucket_that_cannot_be_reached_ends_the_run_before_the_script(terminal, work, script):
+    name = script("open('ran', 'w')")
+    nobody = {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"}
+    outcome = terminal.run("run", "--store", "gs://bucket", name, **nobody)
+    assert outcome.code == 3
+    assert "Traceback" not in outcome.err
+    assert not (work / "ran").exists()

@@ -98,7 +98,7 @@ class Ingest:
     def large(
         self, view: memoryview, lengths: list[int], offset: int, chunks: Chunks, buffer: ArenaBuffer, size: int
     ) -> None:
-        """Consecutive chunks of a file of `size` bytes, from `offset` on; `buffer` holds `view` till they are stored."""
+        """Consecutive chunks of a file of `size` bytes, from `offset` on; `buffer` holds `view` until then."""
         chunks.pending += 1
         buffer.hold()
         whole = len(view) == size

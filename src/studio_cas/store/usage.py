@@ -90,7 +90,7 @@ class _Ledger:
                     stored[owner] += size
                     shared[owner] += size if len(owners) > 1 else 0
         found = [
-            Usage(owner[0], owner[1], *facts, stored=stored[owner], shared=shared[owner])
+            Usage(*owner, facts[0], facts[1], facts[2], stored[owner], shared[owner])
             for owner, facts in sorted(self._facts.items())
             if experiment in (None, owner[0])
         ]

@@ -30,7 +30,7 @@ READ_CHUNKS = 32
 
 @dataclass(frozen=True, slots=True)
 class ListedEntry:
-    """An entry of a version. `size` in bytes, 0 for folders and links; `target` of a link; `content` tells files apart."""
+    """An entry of a version. `size` in bytes, 0 for folders and links; `content` tells files apart."""
 
     path: bytes
     kind: Literal["folder", "file", "link"]
