@@ -134,7 +134,7 @@ def test_an_endpoint_that_nobody_serves_is_transient_and_named():
         probe.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{probe.getsockname()[1]}"
         store = GcsBackend("some-bucket", endpoint=endpoint)
-        with pytest.raises(TransientError, match=endpoint):
+        with pytest.raises(TransientError, match=f"{endpoint} can not be reached: Connection refused"):
             store.prepare()
         store.close()
 

@@ -47,7 +47,7 @@ class GcsBackend:
     names asked for at once.
     """
 
-    def __init__(  # noqa: PLR0913 - a bucket can be reached in as many ways
+    def __init__(
         self,
         bucket: str,
         prefix: str = "",

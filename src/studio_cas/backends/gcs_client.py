@@ -152,6 +152,10 @@ class Client:
             return StoreUnavailableError(f"{self.endpoint} can not be reached: {error}")
         if isinstance(error, TimeoutError):
             return TransientError(f"{self.endpoint} gave no answer within {self._access.timeout:g} s")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            number = error.os_error.errno or 0  # negative where the name is not known
+            reason = os.strerror(number) if number > 0 else str(error.strerror)
+            return TransientError(f"{self.endpoint} can not be reached: {reason}")
         return TransientError(f"no answer from {self.endpoint}: {str(error) or type(error).__name__}")
 
 

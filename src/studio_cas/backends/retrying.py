@@ -50,7 +50,7 @@ class Retrying:
     `unmet` is the budget until the store has answered for the first time. `clock`, `sleep` and `jitter` are for tests.
     """
 
-    def __init__(  # noqa: PLR0913 - three of them stand in for the clock on the wall
+    def __init__(
         self,
         inner: Backend,
         budget: Budget = FULL,
