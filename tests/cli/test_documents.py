@@ -1,7 +1,7 @@
 """The commands in README.md and docs/tutorial.md are run, and print what the documents show.
 
-In a block ```console, `$ ` begins a command, `> ` continues it, and what follows is its output, both streams. Amounts, ages, ids and names of
-hosts may differ. With STUDIO_REWRITE_DOCUMENTS=1 the outputs are written anew instead of being compared.
+In a block ```console, `$ ` begins a command, `> ` continues it, and what follows is its output, both streams. Amounts,
+ages, ids and names of hosts may differ. With STUDIO_REWRITE_DOCUMENTS=1 the outputs are written anew.
 """
 
 from __future__ import annotations
