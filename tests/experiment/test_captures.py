@@ -99,8 +99,17 @@ def test_empty_folders_are_captured_at_the_end_only_where_somebody_asked(build, 
     assert calls.tags == ["asked"]
 
 
-def test_cycles_begin_at_once_and_do_not_overlap(said):
-    running, overlaps, cycles = threading.Lock(), [], threading.Semaphore(0)
+class Cycles:
+    """Stands for Captures: every cycle does `work`."""
+
+    def __init__(self, work):
+        self.capture_all = work
+        self.prepared = threading.Event()
+        self.prepare = self.prepared.set
+
+
+def test_cycles_do_not_overlap_and_survive_what_goes_wrong(said):
+    running, overlaps, cycles, beats = threading.Lock(), [], threading.Semaphore(0), []
 
     def cycle():
         overlaps.append(not running.acquire(blocking=False))
@@ -108,13 +117,23 @@ def test_cycles_begin_at_once_and_do_not_overlap(said):
         cycles.release()
         raise RuntimeError("broken")
 
-    periodic = PeriodicCaptures(cycle, 0.001, said.append)
+    periodic = PeriodicCaptures(Cycles(cycle), lambda: beats.append(True), 0.001, said.append)
     periodic.start()
     for _ in range(5):
         assert cycles.acquire(timeout=10)
     periodic.stop()
     assert not any(overlaps)
-    assert said[0] == "a capture failed, and is tried again later: RuntimeError: broken"
+    assert len(beats) >= 5
+    assert "tried again later: unexpected RuntimeError: broken; this is a fault of studio" in said[0]
+
+
+def test_a_short_script_is_captured_only_at_its_end(said):
+    captures = Cycles(lambda: said.append("captured"))
+    periodic = PeriodicCaptures(captures, lambda: None, 60, said.append)
+    periodic.start()
+    assert captures.prepared.wait(10)
+    periodic.stop()
+    assert said == []
 
 
 def test_stopping_waits_for_the_cycle_that_goes_on(said):
@@ -125,9 +144,17 @@ def test_stopping_waits_for_the_cycle_that_goes_on(said):
         leave.wait(10)
         left.append(True)
 
-    periodic = PeriodicCaptures(cycle, 60, said.append)
+    periodic = PeriodicCaptures(Cycles(cycle), lambda: None, 0.001, said.append)
     periodic.start()
     assert entered.wait(10)
     threading.Timer(0.05, leave.set).start()
     periodic.stop()
-    assert left == [True]
+    assert left[0]
+
+
+def test_an_unexpected_fault_in_one_artifact_loses_no_other(build, calls):
+    captures = build(a={}, b={})
+    calls.answers["a"] = [NameError("oops")] * 3
+    first, second = captures.capture_final(Silent)
+    assert "unexpected NameError: oops" in first.problem
+    assert second.result is not None

@@ -112,23 +112,23 @@ class RunningAttempt:
 
     def _attend(self, pid: int, wait: Callable[[], int]) -> None:
         """Wait for the script, and do beside it what it need not wait for."""
-        began = time.time()
+        began = self._last_beat = time.time()
         started = threading.Thread(target=self._write_started, args=(pid, began), name="environment", daemon=True)
-        periodic = PeriodicCaptures(self._cycle, self.config.save_workspace_frequency, self.voice.say)
+        period = self.config.save_workspace_frequency
+        periodic = PeriodicCaptures(self._captures, self._beat, period, self.voice.say)
         started.start()
         periodic.start()
         self._exit_code = wait()
         periodic.stop()
         started.join()
 
-    def _cycle(self) -> None:
+    def _beat(self) -> None:
+        """Say that the run is alive; the record `started` said so first."""
         now = time.time()
         if now - self._last_beat >= BEAT:
-            if self._beats:  # the record `started` is the first sign of life
-                with contextlib.suppress(StudioError):  # what is wrong with the store is told by the captures
-                    records.write_heartbeat(self.store.backend, self.created, self._beats, now)
             self._beats, self._last_beat = self._beats + 1, now
-        self._captures.capture_all()
+            with contextlib.suppress(StudioError):  # what is wrong with the store is told by the captures
+                records.write_heartbeat(self.store.backend, self.created, self._beats, now)
 
     def _write_started(self, pid: int, began: float) -> None:
         from studio_cas.experiment.environment import gather

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from studio_cas.store.store import Store
     from studio_cas.worktree.capture import CaptureResult
 
+FIRST_PAUSE = 5.0  # seconds from the start to the first cycle: a short script is captured once, at its end
 FINAL_TRIES = 3
 FINAL_PAUSE = 1.0  # seconds before a final capture is tried again
 NAMES_SHOWN = 3
@@ -54,7 +56,6 @@ class Captures:
         self._captured = plan.captured
         self._workspace_all = plan.workspace_all
         self._say = say
-        self._surveyed = False
         self._reported: set[str] = set()
 
     def mutable(self) -> list[Captured]:
@@ -67,6 +68,14 @@ class Captures:
     def capture_once(self, progress: Progress | None) -> list[CaptureResult]:
         """Capture what the script reads, before it starts. Raises StudioError."""
         return [self._capture(artifact, progress, final=True) for artifact in self._captured if artifact.once]
+
+    def prepare(self) -> None:
+        """What can be done before the first capture, beside the script: imports, and a look at the workspace's size."""
+        import studio_cas.worktree.capture  # noqa: F401  # takes longer than a small capture
+
+        for artifact in self.mutable():
+            if artifact.tag == WORKSPACE and artifact.default:
+                self._warn_of_size(artifact.path, self._exclusion_of(artifact))
 
     def capture_all(self) -> None:
         """Capture every mutable artifact, and say once what keeps one from being captured."""
@@ -100,17 +109,13 @@ class Captures:
     def _try(self, artifact: Captured, progress: Progress | None, *, final: bool) -> Outcome:
         try:
             return Outcome(artifact, self._capture(artifact, progress, final=final))
-        except (StudioError, OSError) as error:
-            return Outcome(artifact, None, str(error))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other artifacts must not be lost by it
+            return Outcome(artifact, None, _told(error))
 
     def _capture(self, artifact: Captured, progress: Progress | None, *, final: bool) -> CaptureResult:
         from studio_cas.worktree.capture import capture
 
-        exclusion = exclusion_of(
-            artifact, self._captured, self._config.storage.folder, self._config.home, whole=self._workspace_all
-        )
-        if artifact.tag == WORKSPACE and artifact.default and not self._surveyed:
-            self._warn_of_size(artifact.path, exclusion)
+        exclusion = self._exclusion_of(artifact)
         return capture(
             self._store,
             artifact.path,
@@ -124,8 +129,11 @@ class Captures:
             compression=self._config.compression,
         )
 
+    def _exclusion_of(self, artifact: Captured) -> Exclusion:
+        store, home = self._config.storage.folder, self._config.home
+        return exclusion_of(artifact, self._captured, store, home, whole=self._workspace_all)
+
     def _warn_of_size(self, root: Path, exclusion: Exclusion) -> None:
-        self._surveyed = True
         found = survey(root, exclusion.patterns, exclusion.folders)
         if found.size > LARGE:
             largest = ", ".join(f"{name} ({_gibibytes(size)})" for name, size in found.largest)
@@ -136,22 +144,33 @@ class Captures:
             )
 
 
+def _told(error: Exception) -> str:
+    if isinstance(error, StudioError | OSError):
+        return str(error)
+    if os.environ.get("STUDIO_TRACEBACK") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    return f"unexpected {type(error).__name__}: {error}; this is a fault of studio, STUDIO_TRACEBACK=1 shows where"
+
+
 def _gibibytes(size: int) -> str:
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"
 
 
 class PeriodicCaptures:
-    """A thread that captures at once, and then once a period, as long as the script runs."""
+    """A thread that captures once a period, as long as the script runs; for the first time soon after its start."""
 
-    def __init__(self, cycle: Callable[[], None], period: float, say: Callable[[str], None]) -> None:
-        self._cycle = cycle
+    def __init__(self, captures: Captures, beat: Callable[[], None], period: float, say: Callable[[str], None]) -> None:
+        self._captures = captures
+        self._beat = beat
         self._period = period
         self._say = say
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="captures", daemon=True)
 
     def start(self) -> None:
-        """Begin with the first cycle."""
+        """Begin; the first cycle comes soon."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -160,11 +179,16 @@ class PeriodicCaptures:
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
+        self._attempt(self._captures.prepare)
+        pause = min(self._period, FIRST_PAUSE)
+        while not self._stop.wait(pause):
             began = time.monotonic()
-            try:
-                self._cycle()
-            except Exception as error:  # noqa: BLE001  # the thread's edge: the run goes on, the next cycle tries again
-                self._say(f"a capture failed, and is tried again later: {type(error).__name__}: {error}")
-            if self._stop.wait(max(0.0, began + self._period - time.monotonic())):
-                return
+            self._attempt(self._beat)
+            self._attempt(self._captures.capture_all)
+            pause = max(0.0, began + self._period - time.monotonic())
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # the thread's edge: the run goes on, the next cycle tries again
+            self._say(f"a capture failed, and is tried again later: {_told(error)}")
