@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from studio_cas.formats import keys, pack
@@ -41,17 +42,13 @@ class PackBuilder:
     def add(self, parts: Sequence[Buffer], codec: int, chunks: Sequence[tuple[bytes, int]]) -> list[Place]:
         """Append a frame that holds `chunks` (id, plain length), one after another; their places."""
         stored = sum(map(len, parts))
-        plain = sum(length for _, length in chunks)
-        frame = len(self._stored)
-        places = []
-        inner = 0
-        for chunk_id, length in chunks:
-            place = Place(self.pack_id, self.size, stored, plain, inner, codec)
-            places.append(place)
-            self.chunks.append((chunk_id, place))
-            self._frames.append(frame)
-            self._lengths.append(length)
-            inner += length
+        lengths = [length for _, length in chunks]
+        plain = sum(lengths)
+        offsets = accumulate(lengths, initial=0)
+        places = [Place(self.pack_id, self.size, stored, plain, inner, codec) for _, inner in zip(chunks, offsets)]  # noqa: B905
+        self.chunks += [(chunk_id, place) for (chunk_id, _), place in zip(chunks, places, strict=True)]
+        self._frames.extend([len(self._stored)] * len(chunks))
+        self._lengths.extend(lengths)
         self._parts.extend(parts)
         self._stored.append(stored)
         self._plain.append(plain)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import stat
 import time
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.chunking.cdc import cutter
 from studio_cas.chunking.profile import Cutting, Profile, choose
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from studio_cas.store.ingest import Ingest
 
 ATTEMPTS = 3
-PAUSE_SECONDS = 0.05
-PATIENCE_SECONDS = 2.0
+PATIENCE_NS = 5_000_000_000  # what one capture may wait in all for files to hold still
 READ_SIZE = 8 * 1024 * 1024
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -43,8 +41,7 @@ class Failure(Enum):
     UNSTEADY = "was being written"
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """A file as it was read: its stat row, the profile, and either a literal or chunks."""
 
     row: Row
@@ -62,7 +59,8 @@ class FileReader:
         self._ingest = ingest
         self._advance = advance
         self._arena = Arena()
-        self._patience = PATIENCE_SECONDS
+        self._patience_ns = PATIENCE_NS
+        self._wait_ns = 0
         self.bytes_read = 0
 
     def read(self, row: Row, earlier: Chunks | None) -> Content | Failure:
@@ -78,7 +76,7 @@ class FileReader:
             except FileNotFoundError:
                 return Failure.GONE
             try:
-                content = self._attempt(file, row.path, earlier)
+                content = self._attempt(file, row, earlier)
             finally:
                 os.close(file)
             if content is not None:
@@ -86,50 +84,61 @@ class FileReader:
         return Failure.UNSTEADY
 
     def _pause(self) -> bool:
-        if self._patience <= 0:
+        """Wait as long as the last attempt advised, within the patience of one capture."""
+        if self._wait_ns > self._patience_ns:
             return False
-        self._patience -= PAUSE_SECONDS
-        time.sleep(PAUSE_SECONDS)
+        self._patience_ns -= self._wait_ns
+        time.sleep(self._wait_ns / 1e9)
         return True
 
-    def _attempt(self, file: int, path: bytes, earlier: Chunks | None) -> Content | None:
+    def _attempt(self, file: int, row: Row, earlier: Chunks | None) -> Content | None:
         """The content, or None where the file changed, or may have."""
         before = os.fstat(file)
-        if not stat.S_ISREG(before.st_mode):
-            return None
-        name = path.rpartition(b"/")[2]
-        grows = steady.is_append_only(name)
-        if not grows and not steady.settled(file, name, before):
-            return None
-        profile, literal, chunks = self._content(file, name, before.st_size, earlier if grows else None)
-        after = os.fstat(file)
-        if grows:
-            if after.st_size < before.st_size:
+        if (before.st_mtime_ns, before.st_size, before.st_ctime_ns, before.st_ino) != (row[3], row[2], row[4], row[5]):
+            found = row_of(row.path, before) if stat.S_ISREG(before.st_mode) else None
+            if found is None:
                 return None
-        elif not steady.same(before, after) or steady.unwritten(file) is False:
+            row = found
+        name = row.path.rpartition(b"/")[2]
+        if steady.is_append_only(name):
+            content = self._content(file, name, row, earlier)
+            return content if os.fstat(file).st_size >= row.size else None
+        if row.size < self._config.chunking.minimum:
+            data = self._whole(file, row.size)
+            if data is None or self._unsteady(steady.wait_after(file, name, before)):
+                return None
+            return self._small(row, data)
+        if self._unsteady(steady.wait_before(file)):
             return None
-        if literal is None and chunks is None:
-            return None
-        row = row_of(path, before)
-        return Content(row, profile, literal or b"", chunks) if row else None
+        content = self._content(file, name, row, None)
+        return None if self._unsteady(steady.wait_after(file, name, before)) else content
 
-    def _content(
-        self, file: int, name: bytes, size: int, earlier: Chunks | None
-    ) -> tuple[Profile, bytes | None, Chunks | None]:
+    def _unsteady(self, wait_ns: int) -> bool:
+        self._wait_ns = wait_ns
+        return wait_ns > 0
+
+    def _small(self, row: Row, data: bytes) -> Content:
+        self.bytes_read += len(data)
+        self._advance(len(data))
+        if len(data) <= self._config.inline_limit:
+            return Content(row, Profile.CDC, data, None)
+        chunks = Chunks()
+        self._ingest.small(data, chunks)
+        return Content(row, Profile.CDC, b"", chunks)
+
+    def _content(self, file: int, name: bytes, row: Row, earlier: Chunks | None) -> Content | None:
+        """The content as it is read now; None where the file is shorter by now."""
+        size = row.size
         if size < self._config.chunking.minimum:
             data = self._whole(file, size)
-            if data is None:
-                return Profile.CDC, None, None
-            if size <= self._config.inline_limit:
-                return Profile.CDC, data, None
-            chunks = Chunks()
-            self._ingest.small(data, chunks)
-            return Profile.CDC, None, chunks
+            return None if data is None else self._small(row, data)
         cutting = choose(name, size, lambda at, length: os.pread(file, length, at), self._config.chunking.minimum)
         start, chunks = 0, Chunks()
         if earlier is not None and cutting.profile is Profile.CDC:
             start, chunks = self._kept_prefix(file, size, earlier)
-        return cutting.profile, None, chunks if self._cut(file, size, cutting, chunks, start) else None
+        if not self._cut(file, size, cutting, chunks, start):
+            return None
+        return Content(row, cutting.profile, b"", chunks)
 
     def _whole(self, file: int, size: int) -> bytes | None:
         """The bytes of a small file, or None where it is shorter than `size` by now."""
@@ -139,8 +148,6 @@ class FileReader:
             if not more:
                 return None
             data += more
-        self.bytes_read += size
-        self._advance(size)
         return data
 
     def _kept_prefix(self, file: int, size: int, earlier: Chunks) -> tuple[int, Chunks]:

@@ -21,6 +21,7 @@ from studio_cas.formats import leaf
 from studio_cas.formats.leaf import Place
 from studio_cas.formats.root import LeafRow
 from studio_cas.ids import PACK_ID_SIZE, LeafId, PackId, digest
+from studio_cas.worktree import steady
 from studio_cas.worktree.scan import Row
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s")
 BLOCK = b"SCSTBLK\0"
 UNTRUSTED = -1
 INSIDE, PARTIAL = 1, 2
-TICK_NS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def path_of(store: Store, root: Path) -> Path:
 
 def trusted(row: Row, now_ns: int) -> Row:
     """`row`, or a row that equals nothing where its times are too young to trust."""
-    if max(row.mtime_ns, row.ctime_ns) > now_ns - TICK_NS and row.kind != leaf.EntryKind.FOLDER:
+    if max(row.mtime_ns, row.ctime_ns) > now_ns - steady.TICK_NS and row.kind != leaf.EntryKind.FOLDER:
         return row._replace(mtime_ns=UNTRUSTED)
     return row
 

@@ -4,6 +4,9 @@ Stat before and after is not enough: a writer that pauses between two writes loo
 lease (Linux, own files, local file systems), nobody has the file open for writing; the lease is dropped at once, so a
 writer that comes meanwhile waits microseconds. Elsewhere a file must have settled, and formats that know their length
 must be complete.
+
+A file is read between two stats, and the lease is asked for after the reading: a writer that was there while we read,
+and is gone now, has changed the times, unless it wrote within a tick of the clock; so times must be older than that.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ import fcntl
 import os
 import signal
 import time
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from studio_cas.worktree import completeness
@@ -21,14 +23,15 @@ from studio_cas.worktree import completeness
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TICK_NS = 20_000_000  # the coarsest clock that file systems take their times from ticks 100 times a second; twice that
 SETTLE_NS = 2_000_000_000
-APPEND_ONLY = ("*.log", "*.jsonl", "*.ndjson", "*tfevents*", "*.out", "*.err", "output")
+PAUSE_NS = 50_000_000
+_APPEND_SUFFIXES = (b".log", b".jsonl", b".ndjson", b".out", b".err")
 
 
 def is_append_only(name: bytes) -> bool:
     """Whether files of this name only ever grow, so that a prefix of one is whole: logs, event files, `output`."""
-    text = os.fsdecode(name)
-    return any(fnmatchcase(text, pattern) for pattern in APPEND_ONLY)
+    return name.endswith(_APPEND_SUFFIXES) or b"tfevents" in name or name == b"output"
 
 
 def unwritten(file: int) -> bool | None:
@@ -44,21 +47,30 @@ def unwritten(file: int) -> bool | None:
     return True
 
 
-def settled(file: int, name: bytes, status: os.stat_result, clock_ns: Callable[[], int] = time.time_ns) -> bool:
-    """Whether the open file may be read now: unwritten, or, where that cannot be known, quiet and complete."""
+def wait_before(file: int) -> int:
+    """How long to wait before reading the open file makes sense, in nanoseconds: a writer has it, or 0."""
+    return PAUSE_NS if unwritten(file) is False else 0
+
+
+def wait_after(file: int, name: bytes, before: os.stat_result, clock_ns: Callable[[], int] = time.time_ns) -> int:
+    """0 where what was read since the stat `before` is whole; else the nanoseconds to wait before another try."""
     free = unwritten(file)
-    if free is not None:
-        return free
-    quiet = clock_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLE_NS
-    return (
-        quiet and completeness.probe(name, status.st_size, lambda at, length: os.pread(file, length, at)) is not False
-    )
+    after = os.fstat(file)
+    if free is False or not same(before, after):
+        return PAUSE_NS
+    quiet = clock_ns() - max(after.st_mtime_ns, after.st_ctime_ns)
+    if free:
+        return 0 if quiet > TICK_NS else TICK_NS
+    if quiet < SETTLE_NS:
+        return SETTLE_NS - max(0, quiet)
+    complete = completeness.probe(name, after.st_size, lambda at, length: os.pread(file, length, at))
+    return PAUSE_NS if complete is False else 0
 
 
 def same(before: os.stat_result, after: os.stat_result) -> bool:
     """Whether nothing was written between two stats of one open file, as far as stat can tell."""
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ctime_ns,
+    return (
+        before.st_mtime_ns == after.st_mtime_ns
+        and before.st_size == after.st_size
+        and before.st_ctime_ns == after.st_ctime_ns
     )

@@ -67,10 +67,10 @@ class TreeWriter:
         self._state = state
         self._known = known
         self._queue: deque[Item] = deque()
-        self._leaf = Leaf()
+        self._entries: list[tuple[Item, int, slice]] = []
         self._rows: list[Row] = []
-        self._inside = False
         self._literal_bytes = 0
+        self._chunk_count = 0
         self._held: list[Held] | None = []
         self._blocks: list[Block | None] = []
         self._held_bytes = 0
@@ -84,7 +84,7 @@ class TreeWriter:
     @property
     def at_boundary(self) -> bool:
         """Whether the next entry begins a leaf."""
-        return not self._queue and not self._leaf.paths
+        return not self._queue and not self._entries
 
     def add(self, item: Item) -> None:
         """One more entry."""
@@ -110,54 +110,45 @@ class TreeWriter:
             self.files += 1
             self.size += item.size
         chunks = item.chunks
-        if chunks is None:
-            self._entry(item, item.kind, item.size, 0, 0)
+        if chunks is None or len(chunks.ids) <= leaves.PART_MINIMUM:
+            self._entry(item, item.kind, slice(0, len(chunks.ids) if chunks else 0))
             return
         start = 0
         continuation = 0
         while True:
             end = _part_end(chunks.ids, start)
             continued = leaves.CONTINUED if end < len(chunks.ids) else 0
-            self._entry(item, item.kind | continuation | continued, sum(chunks.lengths[start:end]), start, end)
+            self._entry(item, item.kind | continuation | continued, slice(start, end))
             if not continued:
                 return
             start = end
             continuation = leaves.CONTINUATION
 
-    def _entry(self, item: Item, attribute: int, size: int, start: int, end: int) -> None:
-        leaf = self._leaf
-        if not leaf.paths:
-            self._inside = bool(attribute & leaves.CONTINUATION)
-        leaf.paths.append(item.path)
-        leaf.attributes.append(attribute | item.profile << leaves.PROFILE_SHIFT)
-        leaf.sizes.append(size)
-        leaf.counts.append(end - start)
-        leaf.literals.append(item.literal)
-        leaf.mtimes.append(item.mtime_ns)
+    def _entry(self, item: Item, attribute: int, part: slice) -> None:
+        entries = self._entries
+        entries.append((item, attribute, part))
         self._literal_bytes += len(item.literal)
-        if item.chunks is not None and end > start:
-            chunks = item.chunks
-            leaf.lengths.extend(chunks.lengths[start:end])
-            leaf.ids.extend(chunks.ids[start:end])
-            leaf.places.extend(chunks.places[start:end])
-        count = len(leaf.paths)
+        self._chunk_count += part.stop - part.start
+        count = len(entries)
         if (
             attribute & leaves.CONTINUED
             or (count >= leaves.CUT_MINIMUM and zlib.crc32(item.path) & leaves.CUT_MASK == leaves.CUT_MASK)
             or count >= leaves.ENTRY_LIMIT
-            or len(leaf.ids) >= leaves.CHUNK_LIMIT
+            or self._chunk_count >= leaves.CHUNK_LIMIT
             or self._literal_bytes >= leaves.LITERAL_LIMIT
         ):
             self._cut()
 
     def _cut(self) -> None:
-        leaf, rows = self._leaf, self._rows
-        self._leaf, self._rows, self._literal_bytes = Leaf(), [], 0
+        entries, rows = self._entries, self._rows
+        self._entries, self._rows, self._literal_bytes, self._chunk_count = [], [], 0, 0
+        leaf = _leaf_of(entries)
         leaf_id, plain = leaves.encode(leaf)
         place = self._known(leaf_id)
         files = sum(1 for row in rows if row.kind in FILES)
         row = LeafRow(leaf_id, len(leaf.paths), sum(leaf.sizes), leaf.paths[0], place)
-        self._hold(Held(row, files, rows, leaf.packs(), plain, self._inside))
+        inside = bool(leaf.attributes[0] & leaves.CONTINUATION)
+        self._hold(Held(row, files, rows, leaf.packs(), plain, inside))
 
     def reuse(self, block: Block, read_object: Callable[[Block], bytes]) -> None:
         """An unchanged leaf, as the stat cache knows it."""
@@ -213,7 +204,7 @@ class TreeWriter:
         """The root of the tree; every leaf has a place or waits to be embedded."""
         self._ingest.flush()
         self._drain()
-        if self._leaf.paths:
+        if self._entries:
             self._cut()
         if self._held is not None:
             self._release(embed=True)
@@ -228,6 +219,30 @@ class TreeWriter:
         stored = zstd.compress(plain, zstd.DENSE_LEVEL)
         (place,) = self._ingest.trees.add([stored], Codec.ZSTD, [(digest(plain), len(plain))])
         return Tree(place=place)
+
+
+def _leaf_of(entries: list[tuple[Item, int, slice]]) -> Leaf:
+    """The columns of a leaf."""
+    leaf = Leaf()
+    items = [item for item, _, _ in entries]
+    leaf.paths = [item.path for item in items]
+    leaf.attributes = bytearray(attribute | item.profile << leaves.PROFILE_SHIFT for item, attribute, _ in entries)
+    leaf.literals = [item.literal for item in items]
+    leaf.mtimes.extend([item.mtime_ns for item in items])
+    leaf.counts.extend([part.stop - part.start for _, _, part in entries])
+    ids, lengths, places = leaf.ids, leaf.lengths, leaf.places
+    for item, attribute, part in entries:
+        chunks = item.chunks
+        size = item.size
+        if chunks is not None:
+            own = chunks.lengths[part]
+            ids += chunks.ids[part]
+            lengths.extend(own)
+            places += chunks.places[part]
+            if attribute & (leaves.CONTINUED | leaves.CONTINUATION):
+                size = sum(own)
+        leaf.sizes.append(size)
+    return leaf
 
 
 def _part_end(ids: list[bytes], start: int) -> int:
