@@ -12,7 +12,7 @@ import os
 import threading
 from collections import deque
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from studio_cas.codec import frames
 from studio_cas.errors import CorruptError, LocalIOError, NoSpaceError, NotFoundError
@@ -46,6 +46,40 @@ def local_error(error: OSError, path: bytes) -> NoSpaceError | LocalIOError:
         return NoSpaceError(message)
     message = f"{name} could not be written: {error.strerror}"
     return LocalIOError(message)
+
+
+class WholeFile(NamedTuple):
+    """A file that is written at once: where, how, and who is told its stat row (`arrived(position, row)`)."""
+
+    root: int
+    path: bytes
+    kind: int
+    mtime_ns: int
+    arrived: Callable[[int, Row], None]
+    position: int
+
+    def write(self, data: Any) -> None:
+        """Make, fill and close the file. Raises OSError."""
+        kind = self.kind
+        fd = open_below(self.root, self.path, CREATE, 0o777 if kind == EntryKind.EXECUTABLE else 0o666)
+        try:
+            written = os.write(fd, data)
+            while written < len(data):
+                written += os.write(fd, memoryview(data)[written:])
+            os.utime(fd, ns=(self.mtime_ns, self.mtime_ns))
+            status = os.fstat(fd)
+        finally:
+            os.close(fd)
+        row = Row(
+            self.path,
+            kind,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+            status.st_dev,
+        )
+        self.arrived(self.position, row)
 
 
 class Destination:
@@ -100,13 +134,6 @@ class Destination:
         """Whether the chunk is there already."""
         return digest(os.pread(self._fd, length, offset)) == chunk_id
 
-    def write_whole(self, data: Any) -> None:
-        """Make, fill and close the file at once."""
-        self._fd = open_below(self._root, self.path, CREATE, self._mode())
-        if data:
-            self._write(data, 0)
-        self._close()
-
     def write(self, data: Any, offset: int) -> None:
         """Write one expected chunk."""
         self._write(data, offset)
@@ -142,6 +169,14 @@ class Destination:
             self._fd = -1
 
 
+def write_to(target: WholeFile | Destination, offset: int | None, data: Any) -> None:
+    """Write a chunk: the whole of a file, or a part at `offset`. Raises OSError."""
+    if isinstance(target, WholeFile):
+        target.write(data)
+    else:
+        target.write(data, offset or 0)
+
+
 @cache
 def _umask() -> int:
     mask = os.umask(0o022)
@@ -164,7 +199,7 @@ class Fetcher:
         self.bytes_written = 0
 
     def fetch(self, chunks: list[tuple[Place, Wanted]]) -> None:
-        """Read `chunks` from the store, and write each to its target: (Destination, offset, or None for the whole)."""
+        """Read `chunks` from the store, and write each to its target: (WholeFile, None) or (Destination, offset)."""
         for read in plan.ranges(chunks):
             self.submit(read.end - read.offset, partial(self._run, read))
 
@@ -224,10 +259,7 @@ class Fetcher:
                 )
                 raise CorruptError(message)
             try:
-                if offset is None:
-                    destination.write_whole(piece)
-                else:
-                    destination.write(piece, offset)
+                write_to(destination, offset, piece)
             except OSError as error:
                 raise local_error(error, destination.path) from error
             written += length

@@ -7,19 +7,17 @@ import os
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from studio_cas.errors import CorruptError, RefusedError
 from studio_cas.formats.leaf import CONTINUATION, CONTINUED, KIND_MASK, EntryKind
 from studio_cas.ids import digest
-from studio_cas.worktree.fetch import SMALL_BATCH, Destination, Fetcher, local_error
+from studio_cas.worktree.fetch import SMALL_BATCH, Destination, Fetcher, WholeFile, local_error, write_to
 from studio_cas.worktree.plan import Wanted
 from studio_cas.worktree.scan import Row, open_below, row_of
 from studio_cas.worktree.selection import link_leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from studio_cas.formats.leaf import Leaf, Place
 
     Links = Literal["refuse", "skip", "allow"]
@@ -38,17 +36,16 @@ class LeafJob:
         self.left = 0
         self._lock = threading.Lock()
 
-    def expect(self, position: int) -> Callable[[Row], None]:
-        """A callback for the row of the entry at `position`."""
+    def expect(self) -> None:
+        """One more row will arrive."""
         with self._lock:
             self.left += 1
 
-        def arrived(row: Row) -> None:
-            with self._lock:
-                self.rows[position] = row
-                self.left -= 1
-
-        return arrived
+    def arrived(self, position: int, row: Row) -> None:
+        """The entry at `position` was written; from any thread."""
+        with self._lock:
+            self.rows[position] = row
+            self.left -= 1
 
 
 class TreeWriting:
@@ -77,7 +74,7 @@ class TreeWriting:
         self._local = local or {}
         self._zeros = {digest(ZEROS): len(ZEROS), digest(ZEROS[: 64 * 1024]): 64 * 1024}
         self._chunks: list[tuple[Place, Wanted]] = []
-        self._literals: list[tuple[Destination, bytes]] = []
+        self._literals: list[tuple[WholeFile, bytes]] = []
         self._open: Destination | None = None
         self._written = 0
         self._planned = 0
@@ -159,12 +156,13 @@ class TreeWriting:
         else:
             self.files += 1
             kind = attribute & KIND_MASK
-            row_done = job.expect(position)
-            destination = Destination(self._root, name, kind, size, leaf.mtimes[position], row_done)
-        many = attribute & (CONTINUED | CONTINUATION) or len(lengths) > 1
-        if not many and not self._resumed:
-            self._one(leaf, part, destination, leaf.literals[position])
-            return
+            job.expect()
+            if len(lengths) < 2 and not attribute & CONTINUED and not self._resumed:
+                whole = WholeFile(self._root, name, kind, leaf.mtimes[position], job.arrived, position)
+                self._one(leaf, part, whole, leaf.literals[position])
+                return
+            arrived = partial(job.arrived, position)
+            destination = Destination(self._root, name, kind, size, leaf.mtimes[position], arrived)
         if not attribute & CONTINUATION:
             destination.open(fresh=not self._resumed)
             self._unfinished.append(destination)
@@ -194,16 +192,16 @@ class TreeWriting:
             raise CorruptError(message)
         return destination
 
-    def _one(self, leaf: Leaf, part: slice, destination: Destination, literal: bytes) -> None:
+    def _one(self, leaf: Leaf, part: slice, whole: WholeFile, literal: bytes) -> None:
         """A file of one chunk, of a literal, or of nothing."""
         if part.stop == part.start:
-            self._literals.append((destination, literal))
+            self._literals.append((whole, literal))
             return
         chunk_id, place = leaf.ids[part.start], leaf.places[part.start]
         if chunk_id in self._local:
-            self._copy(chunk_id, place, leaf.lengths[part.start], destination, None)
+            self._copy(chunk_id, place, leaf.lengths[part.start], whole, None)
             return
-        wanted = Wanted(chunk_id, place.inner, leaf.lengths[part.start], (destination, None))
+        wanted = Wanted(chunk_id, place.inner, leaf.lengths[part.start], (whole, None))
         self._chunks.append((place, wanted))
 
     def _parts(self, leaf: Leaf, part: slice, destination: Destination, literal: bytes) -> None:
@@ -225,22 +223,21 @@ class TreeWriting:
                 self._chunks.append((leaf.places[index], wanted))
                 self._planned += length
 
-    def _copy(self, chunk_id: bytes, place: Place, length: int, destination: Destination, offset: int | None) -> None:
+    def _copy(
+        self, chunk_id: bytes, place: Place, length: int, target: WholeFile | Destination, offset: int | None
+    ) -> None:
         """Take a chunk from a file that is here already, or from the store where that file is not what it was."""
         path, source_offset = self._local[chunk_id]
 
         def work() -> int:
             data = self._read_local(path, source_offset, length)
             if digest(data) != chunk_id:
-                target: Any = (destination, offset)
-                return self._fetcher.fetch_now([(place, Wanted(chunk_id, place.inner, length, target))])
+                wanted = Wanted(chunk_id, place.inner, length, (target, offset))
+                return self._fetcher.fetch_now([(place, wanted)])
             try:
-                if offset is None:
-                    destination.write_whole(data)
-                else:
-                    destination.write(data, offset)
+                write_to(target, offset, data)
             except OSError as error:
-                raise local_error(error, destination.path) from error
+                raise local_error(error, target.path) from error
             return length
 
         self._fetcher.submit(length, work)
@@ -273,13 +270,13 @@ class TreeWriting:
             destination.abandon()
 
 
-def _write_literals(batch: list[tuple[Destination, bytes]]) -> int:
+def _write_literals(batch: list[tuple[WholeFile, bytes]]) -> int:
     written = 0
-    for destination, literal in batch:
+    for whole, literal in batch:
         try:
-            destination.write_whole(literal)
+            whole.write(literal)
         except OSError as error:
-            raise local_error(error, destination.path) from error
+            raise local_error(error, whole.path) from error
         written += len(literal)
     return written
 
