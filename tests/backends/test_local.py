@@ -215,10 +215,10 @@ from studio_cas.backends.local import LocalBackend
 os.fsync = lambda fd: None  # a kill loses no page; and so nearly all the time goes into writing
 store = LocalBackend(Path(sys.argv[1]))
 number = int(sys.argv[2])
-print("ready", flush=True)
 while True:
     number += 1
     store.create(f"packs/{number % 5}/{number:012}", [number.to_bytes(8, "big") * 32] * (3000 + number % 1000))
+    print("created", flush=True)
 """
 
 
@@ -232,7 +232,7 @@ def test_a_killed_writer_leaves_no_torn_object(tmp_path):
             time.sleep(moments.uniform(0.0, 0.05))
             writer.send_signal(signal.SIGKILL)
     found = list(store.list(""))
-    assert len(found) > 15
+    assert len(found) >= 15  # each writer has finished at least one
     for one in found:
         number = int(one.key.rpartition("/")[2])
         assert one.size == 256 * (3000 + number % 1000)
