@@ -14,5 +14,9 @@ class ChunkingParameters:
     maximum: int = 1024 * 1024
     fixed: int = 64 * 1024
 
+    def finer(self) -> ChunkingParameters:
+        """A quarter of each: for logs, whose last chunk is stored again each time they grow."""
+        return ChunkingParameters(self.minimum // 4, self.average // 4, self.maximum // 4, self.fixed)
+
 
 DEFAULT = ChunkingParameters()

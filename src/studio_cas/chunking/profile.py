@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SQLITE_MAGIC = b"SQLite format 3\0"
 LMDB_NAMES = (b".mdb", b".lmdb")
 HEAD = 16
+_APPEND_SUFFIXES = (b".log", b".jsonl", b".ndjson", b".out", b".err")
 
 
 class Profile(IntEnum):
@@ -29,6 +30,7 @@ class Profile(IntEnum):
     CDC = 0
     FIXED = 1
     TENSOR = 2
+    LOG = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Cutting:
     regions: tuple[int, ...]
 
 
+def is_append_only(name: bytes) -> bool:
+    """Whether files of this name only ever grow, so that a prefix of one is whole: logs, event files, `output`."""
+    return name.endswith(_APPEND_SUFFIXES) or b"tfevents" in name or name == b"output"
+
+
 def choose(name: bytes, size: int, read_at: ReadAt, minimum: int) -> Cutting:
     """The cutting of the file `name` of `size` bytes; `read_at(offset, length)` reads it.
 
@@ -47,6 +54,8 @@ def choose(name: bytes, size: int, read_at: ReadAt, minimum: int) -> Cutting:
     plain = Cutting(Profile.CDC, (size,))
     if size <= minimum:
         return plain
+    if is_append_only(name):
+        return Cutting(Profile.LOG, (size,))
     lower = name.lower()
     if lower.endswith(LMDB_NAMES):
         return Cutting(Profile.FIXED, (size,))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from studio_cas.codec import frames, zstd
@@ -50,13 +51,22 @@ class Chunks:
 
 
 class Encoded(NamedTuple):
-    """What a worker made of one chunk: a known place, or a frame."""
+    """What a worker made of one chunk, or of several that share a frame: a known place, or the frame."""
 
-    chunk_id: bytes
-    length: int
+    chunks: list[tuple[bytes, int]]
     place: Place | None
     codec: int
     parts: list[Buffer]
+
+
+class Batch(NamedTuple):
+    """Consecutive chunks of a file of `size` bytes, from `offset` on; `grouped`: small ones share frames."""
+
+    view: memoryview
+    lengths: list[int]
+    offset: int
+    size: int
+    grouped: bool
 
 
 class Ingest:
@@ -95,23 +105,41 @@ class Ingest:
         if self._group_bytes >= GROUP_SIZE:
             self._close_group(force=False)
 
-    def large(
-        self, view: memoryview, lengths: list[int], offset: int, chunks: Chunks, buffer: ArenaBuffer, size: int
-    ) -> None:
-        """Consecutive chunks of a file of `size` bytes, from `offset` on; `buffer` holds `view` until then."""
+    def large(self, batch: Batch, chunks: Chunks, buffer: ArenaBuffer) -> None:
+        """The next chunks of a file; `buffer` holds their bytes until they are stored."""
         chunks.pending += 1
         buffer.hold()
-        whole = len(view) == size
 
         def work() -> list[Encoded]:
-            return self._encode(view, lengths, offset, chunks.choices, whole=whole)
+            return self._encode(batch, chunks.choices)
 
         def take(results: list[Encoded]) -> None:
-            self._place(results, chunks, buffer, large=size >= LARGE)
+            self._place(results, chunks, buffer, large=batch.size >= LARGE)
             chunks.pending -= 1
             buffer.release()
 
-        self._submit(len(view), work, take)
+        self._submit(len(batch.view), work, take)
+
+    def repeat(self, piece: memoryview, count: int, chunks: Chunks) -> None:
+        """One chunk, `count` times: what a hole in a file reads as."""
+        chunks.pending += 1
+
+        def work() -> Encoded:
+            (encoded,) = self._encode(Batch(piece, [len(piece)], 0, len(piece), grouped=False), chunks.choices)
+            return encoded
+
+        def take(encoded: Encoded) -> None:
+            ((chunk_id, length),) = encoded.chunks
+            place = encoded.place or self.data.placed.get(chunk_id)
+            if place is None:
+                (place,) = self.data.add(encoded.parts, encoded.codec, encoded.chunks)
+                self.new_chunks += 1
+            chunks.ids += [chunk_id] * count
+            chunks.lengths += [length] * count
+            chunks.places += [place] * count
+            chunks.pending -= 1
+
+        self._submit(len(piece), work, take)
 
     def _submit(self, size: int, work: Callable[[], Any], take: Callable[[Any], None]) -> None:
         if self._pool is None:
@@ -133,25 +161,27 @@ class Ingest:
             self._in_flight -= size
             take(result)
 
-    def _encode(
-        self, view: memoryview, lengths: list[int], offset: int, choices: dict[int, Choice], *, whole: bool
-    ) -> list[Encoded]:
-        pieces = []
-        at = 0
-        for length in lengths:
-            pieces.append(view[at : at + length])
-            at += length
-        ids = [digest(piece) for piece in pieces]
-        known = self._known(ids, lengths, whole=whole)
+    def _encode(self, batch: Batch, choices: dict[int, Choice]) -> list[Encoded]:
+        view, lengths, offset, size, grouped = batch
+        starts = list(accumulate(lengths, initial=0))
+        ids = [digest(view[start:end]) for start, end in pairwise(starts)]
+        known = self._known(ids, lengths, whole=len(view) == size)
         encoded = []
-        at = offset
-        for chunk_id, piece, place in zip(ids, pieces, known, strict=True):
+        index = 0
+        while index < len(ids):
+            end = index + 1
+            if known[index] is None and grouped:
+                while end < len(ids) and known[end] is None and starts[end + 1] - starts[index] <= GROUP_SIZE:
+                    end += 1
+            piece = view[starts[index] : starts[end]]
             codec: Codec = Codec.RAW
             parts: list[Buffer] = [piece]
-            if place is None and self._compression:
+            if known[index] is None and self._compression:
+                at = offset + starts[index]
                 codec, parts = frames.encode(piece, self._choice(choices, piece, at), at)
-            encoded.append(Encoded(chunk_id, len(piece), place, codec, parts))
-            at += len(piece)
+            rows = list(zip(ids[index:end], lengths[index:end], strict=True))
+            encoded.append(Encoded(rows, known[index], codec, parts))
+            index = end
         return encoded
 
     def _known(self, ids: list[bytes], lengths: list[int], *, whole: bool) -> list[Place | None]:
@@ -172,20 +202,23 @@ class Ingest:
         return choice
 
     def _place(self, results: list[Encoded], chunks: Chunks, buffer: ArenaBuffer, *, large: bool) -> None:
-        placed = self.data.placed
-        for chunk_id, length, known, codec, parts in results:
-            place = known or placed.get(chunk_id)
+        for rows, known, codec, parts in results:
+            place = known or (self.data.placed.get(rows[0][0]) if len(rows) == 1 else None)
             if place is None:
                 release = None
                 if codec == Codec.RAW:
                     buffer.hold()
                     release = buffer.release
-                place = self.data.add(parts, codec, [(chunk_id, length)], release)[0]
-                self.new_chunks += 1
-                self.hooks.add(chunk_id, place.pack, first=large and not chunks.ids)
-            chunks.ids.append(chunk_id)
-            chunks.lengths.append(length)
-            chunks.places.append(place)
+                places = self.data.add(parts, codec, rows, release)
+                self.new_chunks += len(rows)
+                for index, (chunk_id, _) in enumerate(rows):
+                    self.hooks.add(chunk_id, places[0].pack, first=large and not chunks.ids and not index)
+            else:
+                places = [place]
+            for chunk_id, length in rows:
+                chunks.ids.append(chunk_id)
+                chunks.lengths.append(length)
+            chunks.places += places
 
     def _close_group(self, *, force: bool) -> None:
         """Drop what is known from the group; send the rest off where it is full, or where `force` says so."""

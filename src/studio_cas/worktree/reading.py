@@ -7,6 +7,7 @@ a larger one is cut and handed on in batches. A log that only grew is read from 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -14,10 +15,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.chunking.cdc import cutter
-from studio_cas.chunking.profile import Cutting, Profile, choose
+from studio_cas.chunking.profile import Cutting, Profile, choose, is_append_only
 from studio_cas.ids import digest
 from studio_cas.store.arena import Arena
-from studio_cas.store.ingest import Chunks
+from studio_cas.store.ingest import Batch, Chunks
 from studio_cas.worktree import steady
 from studio_cas.worktree.scan import Row, open_below, row_of
 
@@ -59,6 +60,7 @@ class FileReader:
         self._ingest = ingest
         self._advance = advance
         self._arena = Arena()
+        self._zeros = memoryview(bytes(config.chunking.maximum))
         self._patience_ns = PATIENCE_NS
         self._wait_ns = 0
         self.bytes_read = 0
@@ -100,7 +102,7 @@ class FileReader:
                 return None
             row = found
         name = row.path.rpartition(b"/")[2]
-        if steady.is_append_only(name):
+        if is_append_only(name):
             content = self._content(file, name, row, earlier)
             return content if os.fstat(file).st_size >= row.size else None
         if row.size < self._config.chunking.minimum:
@@ -134,7 +136,7 @@ class FileReader:
             return None if data is None else self._small(row, data)
         cutting = choose(name, size, lambda at, length: os.pread(file, length, at), self._config.chunking.minimum)
         start, chunks = 0, Chunks()
-        if earlier is not None and cutting.profile is Profile.CDC:
+        if earlier is not None and cutting.profile is Profile.LOG:
             start, chunks = self._kept_prefix(file, size, earlier)
         if not self._cut(file, size, cutting, chunks, start):
             return None
@@ -174,6 +176,11 @@ class FileReader:
         """Cut the file from offset `at` on, and hand the chunks on; False where it is shorter than `size` by now."""
         carry: memoryview | None = None
         while at < size:
+            if not carry and (hole := self._hole(file, at, cutting)):
+                self._ingest.repeat(self._zeros, hole, chunks)
+                at += hole * len(self._zeros)
+                self._advance(hole * len(self._zeros))
+                continue
             kept = len(carry) if carry else 0
             buffer, space = self._arena.space(kept + min(size - at, READ_SIZE))
             if carry:
@@ -187,6 +194,22 @@ class FileReader:
             carry = self._hand_on(space[: kept + count], at, size, cutting, chunks, buffer)
         return True
 
+    def _hole(self, file: int, at: int, cutting: Cutting) -> int:
+        """How many chunks of zeros a hole at offset `at` begins with; the last, whose end is data, is not counted.
+
+        Zeros have no content-defined cut, so a chunk that begins in them is as long as chunks get.
+        """
+        if cutting.profile is not Profile.CDC:
+            return 0
+        try:
+            end = os.lseek(file, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # there is no data up to the end of the file
+                return 0
+            end = cutting.regions[-1]
+        count = (end - at) // len(self._zeros)
+        return count if count and self._region_lengths(self._zeros, Profile.CDC) == [len(self._zeros)] else 0
+
     def _hand_on(
         self, data: memoryview, end: int, size: int, cutting: Cutting, chunks: Chunks, buffer: ArenaBuffer
     ) -> memoryview:
@@ -195,7 +218,8 @@ class FileReader:
         lengths = self._lengths(data, start, cutting)
         used = sum(lengths)
         if lengths:
-            self._ingest.large(data[:used], lengths, start, chunks, buffer, size)
+            grouped = cutting.profile is Profile.LOG
+            self._ingest.large(Batch(data[:used], lengths, start, size, grouped), chunks, buffer)
             buffer.used += used
         return data[used:]
 
@@ -221,4 +245,5 @@ class FileReader:
             size = self._config.chunking.fixed
             whole, rest = divmod(len(piece), size)
             return [size] * whole + [rest] * bool(rest)
-        return cutter(self._config.chunking)(piece)
+        parameters = self._config.chunking
+        return cutter(parameters.finer() if profile is Profile.LOG else parameters)(piece)

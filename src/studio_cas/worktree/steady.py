@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 TICK_NS = 20_000_000  # the coarsest clock that file systems take their times from ticks 100 times a second; twice that
 SETTLE_NS = 2_000_000_000
 PAUSE_NS = 50_000_000
-_APPEND_SUFFIXES = (b".log", b".jsonl", b".ndjson", b".out", b".err")
-
-
-def is_append_only(name: bytes) -> bool:
-    """Whether files of this name only ever grow, so that a prefix of one is whole: logs, event files, `output`."""
-    return name.endswith(_APPEND_SUFFIXES) or b"tfevents" in name or name == b"output"
 
 
 def unwritten(file: int) -> bool | None:
