@@ -1,6 +1,7 @@
 """Which profile a file is cut with. It follows from the file's bytes and name alone, never from history or machine.
 
 cdc      content-defined; the default
+log      content-defined, a quarter of the sizes: files that only grow (by their names)
 fixed    equal pieces: databases that are rewritten in place (SQLite by its magic, LMDB by its names)
 tensor   content-defined, begun anew at each large tensor: safetensors, and zip-stored .pt/.pth/.ckpt/.npz
 """

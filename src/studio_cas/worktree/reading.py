@@ -176,13 +176,15 @@ class FileReader:
         """Cut the file from offset `at` on, and hand the chunks on; False where it is shorter than `size` by now."""
         carry: memoryview | None = None
         while at < size:
-            if not carry and (hole := self._hole(file, at, cutting)):
+            hole = self._hole(file, at, cutting)
+            if hole and not carry:
                 self._ingest.repeat(self._zeros, hole, chunks)
                 at += hole * len(self._zeros)
                 self._advance(hole * len(self._zeros))
                 continue
             kept = len(carry) if carry else 0
-            buffer, space = self._arena.space(kept + min(size - at, READ_SIZE))
+            wanted = len(self._zeros) - kept if hole else READ_SIZE  # before a hole: to the end of the chunk, at most
+            buffer, space = self._arena.space(kept + min(size - at, wanted))
             if carry:
                 space[:kept] = carry
             count = os.preadv(file, [space[kept:]], at)
@@ -233,12 +235,18 @@ class FileReader:
             piece = data[at : region_end - start]
             cuts = self._region_lengths(piece, cutting.profile)
             if start + at + len(piece) < region_end:
-                return lengths + cuts[:-1]
+                return lengths + (cuts if cuts[-1] == self._longest(cutting.profile) else cuts[:-1])
             lengths += cuts
             at += len(piece)
             if at == len(data):
                 break
         return lengths
+
+    def _longest(self, profile: Profile) -> int:
+        parameters = self._config.chunking
+        return {Profile.FIXED: parameters.fixed, Profile.LOG: parameters.finer().maximum}.get(
+            profile, parameters.maximum
+        )
 
     def _region_lengths(self, piece: memoryview, profile: Profile) -> list[int]:
         if profile is Profile.FIXED:
