@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from studio_cas.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
 PATIENCE = 0.5  # seconds; work that ends sooner shows nothing, and does not pay for importing rich
 
 
-def progress_bar() -> Progress:
-    """A bar on a terminal, silence elsewhere."""
-    return Bar() if sys.stderr.isatty() else Silent()
+def progress_bar(root: Path | None = None) -> Progress:
+    """A bar on a terminal, silence elsewhere; where `root` is read, how much there is is found out on the way."""
+    return Bar(root) if sys.stderr.isatty() else Silent()
 
 
 class Bar:
     """A bar that appears once a phase has taken half a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path | None = None) -> None:
+        self._weigher = _Weigher(root) if root is not None else None
         self._began = time.monotonic()
         self._label = ""
         self._total: int | None = None
@@ -47,10 +52,15 @@ class Bar:
                 return
             self._shown = self._appear()
         bar, task = self._shown
+        if self._total is None and self._weigher is not None and self._weigher.total is not None:
+            self._total = self._weigher.total
+            bar.update(task, total=self._total)
         bar.update(task, completed=self._done, files=f"{self._files:,} files" if self._files else "")
 
     def finish(self) -> None:
         """Take the bar off the screen."""
+        if self._weigher is not None:
+            self._weigher.stop()
         if self._shown is not None:
             self._shown[0].stop()
             self._shown = None
@@ -77,4 +87,46 @@ class Bar:
             transient=True,
         )
         bar.start()
+        if self._total is None and self._weigher is not None:
+            self._weigher.start()
         return bar, bar.add_task(self._label, total=self._total, files="")
+
+
+class _Weigher:
+    """Adds up the sizes of all files below a path, in a thread, so that the time left can be told."""
+
+    def __init__(self, root: Path) -> None:
+        self.total: int | None = None
+        self._root = root
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, unless it has begun."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._weigh, name="weigh", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End it, finished or not."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _weigh(self) -> None:
+        total = 0
+        folders: list[str | os.PathLike[str]] = [self._root]
+        try:
+            if self._root.is_file():
+                self.total = self._root.stat().st_size
+                return
+            while folders and not self._stopped.is_set():
+                with os.scandir(folders.pop()) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(entry.path)
+                        elif entry.is_file(follow_symlinks=False):
+                            total += entry.stat(follow_symlinks=False).st_size
+            self.total = total
+        except OSError:
+            return  # what cannot be read is the capture's to report; the bar goes on without a total

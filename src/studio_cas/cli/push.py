@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import sys
 import time
 from pathlib import Path
@@ -56,14 +56,14 @@ def push(
         raise NotFoundError(f"there is no folder or file {root}: check the path")
     config = session_of(ctx).configuration()
     with open_store(config, create=True) as store:
-        claim(store.backend, Owner(spec.experiment, config.user, socket.gethostname(), time.time()), join=join)
+        claim(store.backend, Owner(spec.experiment, config.user, os.uname().nodename, time.time()), join=join)
         result = capture(
             store,
             root,
             spec.experiment,
             spec.tag,
             ignore=tuple(exclude or ()),
-            progress=progress_bar(),
+            progress=progress_bar(root),
             user=config.user,
             compression=config.compression if compression is None else compression,
         )
