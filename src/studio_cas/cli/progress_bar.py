@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from studio_cas.cli.rendering import counted
 from studio_cas.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Bar:
         if self._total is None and self._weigher is not None and self._weigher.total is not None:
             self._total = self._weigher.total
             bar.update(task, total=self._total)
-        bar.update(task, completed=self._done, files=f"{self._files:,} files" if self._files else "")
+        bar.update(task, completed=self._done, files=counted(self._files, "file") if self._files else "")
 
     def finish(self) -> None:
         """Take the bar off the screen."""
