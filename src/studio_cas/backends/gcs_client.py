@@ -56,7 +56,8 @@ class OneAttempt(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
         self, method: str, path: str, *args: str, headers: Any = None, json: Any = None, data: Any = None, **params: Any
     ) -> tuple[int, Mapping[str, str], Any, bytes]:
         await self._set_session()
-        self.session._retry_connection = False  # noqa: SLF001 - else aiohttp repeats a lost GET or DELETE, untold
+        # aiohttp sends once more, untold, what a closing connection may have swallowed: harmless for a GET only.
+        self.session._retry_connection = method == "GET"  # noqa: SLF001 - read before the request first yields
         async with self.session.request(
             method=method,
             url=self._format_path(path, args),
