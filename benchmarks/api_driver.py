@@ -13,9 +13,8 @@ ARTIFACT = ("bench", "data")
 
 def capture(root: Path, *, compression: bool) -> dict[str, object]:
     """Capture a folder; return what the result says."""
-    from studio_cas.worktree.capture import capture as capture_folder
-
     from studio_cas.store.store import open_store
+    from studio_cas.worktree.capture import capture as capture_folder
 
     home = Path(os.environ["STUDIOML_HOME"])
     imported = time.perf_counter()
@@ -29,10 +28,9 @@ def capture(root: Path, *, compression: bool) -> dict[str, object]:
 
 def pull(target: Path) -> dict[str, object]:
     """Pull the latest version; return what the result says."""
-    from studio_cas.worktree.materialise import materialise
-
     from studio_cas.store.store import open_store
     from studio_cas.store.versions import resolve
+    from studio_cas.worktree.materialise import materialise
 
     home = Path(os.environ["STUDIOML_HOME"])
     imported = time.perf_counter()

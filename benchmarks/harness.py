@@ -119,23 +119,28 @@ class Bench:
 
     def floor(self, source: Path) -> float:
         """Read and hash the source once, in one thread; return seconds."""
-        return self._keep(HASHING, float(self.python("floor.py", source).output))
+        seconds, cpu = map(float, self.python("floor.py", source).output.split())
+        return self._keep(HASHING, seconds, cpu)
 
     def copy_floor(self, source: Path) -> float:
         """Copy the source with `cp -r` once; return seconds."""
         target = self.place("copy")
         try:
-            return self._keep(COPYING, run(["cp", "-r", source, target], env=self.env).seconds)
+            done = run(["cp", "-r", source, target], env=self.env)
+            return self._keep(COPYING, done.seconds, done.cpu)
         finally:
             remove(target)
 
-    def _keep(self, floor: str, seconds: float) -> float:
+    def _keep(self, floor: str, seconds: float, cpu: float) -> float:
         self.report.floors.setdefault(floor, []).append(seconds)
+        self.report.floors.setdefault(f"{floor}: CPU", []).append(cpu)
         return seconds
 
     def floor_row(self, section: str, floor: str) -> None:
         """Add the row of a floor to a table."""
-        self.row(section, "floor", self.report.floors[floor], floor=floor, note=floor)
+        if floor in self.report.floors:
+            cpu = median(self.report.floors[f"{floor}: CPU"])
+            self.row(section, "floor", self.report.floors[floor], floor=floor, cpu=cpu, note=floor)
 
     def interpreter(self) -> float:
         """Return the median seconds that `python -c pass` takes: what "beside interpreter start" subtracts."""
@@ -229,6 +234,7 @@ __all__ = [
     "HASHING",
     "KIB",
     "MIB",
+    "PATIENCE",
     "Bench",
     "CommandError",
     "Run",

@@ -32,6 +32,7 @@ class Row:
         return median(self.seconds)
 
     floor_best: float | None = None
+    cpu: float | None = None
 
     @property
     def best_ratio(self) -> float:
@@ -52,6 +53,7 @@ class Row:
             f"{low:.3f}-{high:.3f}" if len(self.seconds) > 1 else "once",
             f"{self.ratio:.2f}x" if self.floor else "",
             f"{self.best_ratio:.2f}x" if self.floor_best else "",
+            f"{self.cpu:.3f}" if self.cpu is not None else "",
             f"{self.stored:.4f}" if self.stored is not None else "",
             f"{self.objects}" if self.objects is not None else "",
             f"{self.peak / MIB:.0f}" if self.peak else "",
@@ -59,7 +61,7 @@ class Row:
         ]
 
 
-HEADINGS = ["tool", "median s", "rounds s", "ratio", "best", "stored/source", "objects", "peak MiB", "note"]
+HEADINGS = ["tool", "median s", "rounds s", "ratio", "best", "cpu s", "stored/source", "objects", "peak MiB", "note"]
 
 
 @dataclass(frozen=True, slots=True)

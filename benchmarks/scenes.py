@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
-from harness import COPYING, HASHING, CommandError, remove, same
+from harness import COPYING, HASHING, PATIENCE, CommandError, remove, same
 from measure import OpenWatch, Run, size_of
 from ours import Studio
 from peers import Restic
@@ -43,7 +44,8 @@ def first_captures(bench: Bench, section: str, tools: Sequence[Tool], source: Pa
         tool.name: bench.row(
             section, tool.name, [one.run.seconds for one in done[tool.name]], floor=HASHING,
             stored=done[tool.name][-1].stored / total, objects=done[tool.name][-1].objects,
-            peak=max(one.run.peak for one in done[tool.name]), note=tool.note,
+            peak=max(one.run.peak for one in done[tool.name]),
+            cpu=median(one.run.cpu for one in done[tool.name]), note=tool.note,
         )
         for tool in tools if tool.name in done
     }  # fmt: skip
@@ -91,7 +93,8 @@ def pulls(bench: Bench, section: str, tools: Sequence[Tool], source: Path) -> di
     return {
         tool.name: bench.row(
             section, tool.name, [one.seconds for one in done[tool.name]], floor=COPYING,
-            peak=max(one.peak for one in done[tool.name]), note=tool.note,
+            peak=max(one.peak for one in done[tool.name]),
+            cpu=median(one.cpu for one in done[tool.name]), note=tool.note,
         )
         for tool in tools if tool.name in done
     }  # fmt: skip
@@ -100,6 +103,8 @@ def pulls(bench: Bench, section: str, tools: Sequence[Tool], source: Path) -> di
 def _pulls_of(bench: Bench, tool: Tool, repo: Path, source: Path) -> list[Run]:
     done: list[Run] = []
     for turn in range(bench.rounds):
+        if done and done[-1].seconds > PATIENCE:
+            break
         bench.copy_floor(source)
         target = bench.place("pulled")
         tool.forget_caches(repo)
@@ -124,12 +129,15 @@ def unchanged_captures(
         if repo := captured(bench, tool, source):
             before = tool.stored(repo)
             try:
-                done = [tool.capture(repo, source) for _ in range(bench.rounds)]
+                done = [tool.capture(repo, source)]
+                if done[0].seconds < PATIENCE:
+                    done += [tool.capture(repo, source) for _ in range(1, bench.rounds)]
             except CommandError as error:
                 bench.failed(tool.name, error)
                 done = []
             if done:
                 row = bench.row(section, tool.name, [one.seconds for one in done], peak=max(one.peak for one in done),
+                                cpu=median(one.cpu for one in done),
                                 note=_growth(before, tool.stored(repo), tool.note))  # fmt: skip
                 ours = isinstance(tool, Studio)
                 beside[tool.name] = row.median - (start if ours and tool.name.startswith("studio") else 0.0)
