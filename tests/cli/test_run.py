@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -440,6 +441,28 @@ def test_a_second_ctrl_c_kills_the_script_and_the_last_capture_is_made(terminal,
     assert record(terminal, "exp", "ended").status == "stopped"
 
 
+def test_output_is_captured_while_it_grows(terminal, script):
+    name = script("import time\nfor n in range(3):\n    print(n, flush=True)\n    time.sleep(1)")
+    terminal.ok("run", "-e", "exp", "--interval", "1s", name)
+    with open_store(terminal.store, home=terminal.home / ".studioml", create=False) as store:
+        texts = [b"".join(read_file(store, version, b"output")) for version in list_versions(store, "exp", "output")]
+    assert texts[0] == b"0\n1\n2\n"
+    assert len(texts) >= 2
+    assert all(texts[0].startswith(text) for text in texts)
+
+
+def test_a_file_that_is_still_being_written_is_named(terminal, script, stored):
+    text = (
+        "import subprocess, sys\nfrom studio import fs_tracker\nfolder = fs_tracker.get_artifact('w')\n"
+        "open(folder + '/done', 'w').write('x')\n"
+        "subprocess.Popen(['sh', '-c', 'exec 3>$0/busy; sleep 15', folder], stdout=subprocess.DEVNULL)\n"
+        "import time; time.sleep(0.5)"
+    )
+    outcome = terminal.ok("run", "-e", "exp", "-c", "~/w:w", script(text))
+    assert "studio: w: busy is still being written" in outcome.err
+    assert stored("exp", "w") == {"done": b"x"}
+
+
 def test_captures_are_made_while_the_script_runs(terminal, script):
     text = (
         "import time\nfrom studio import fs_tracker\nfor n in range(4):\n"
@@ -497,15 +520,17 @@ def test_the_shared_options_may_stand_before_run(terminal, script, tmp_path):
     assert not terminal.store.exists()
 
 
+@pytest.mark.skipif("coverage" in sys.modules, reason="tracing costs more than what is measured")
 def test_an_empty_script_costs_less_than_a_second_more(terminal, script):
     name = script("")
     terminal.ok("run", "-e", "exp", name)
     took = []
-    for _ in range(3):
-        began = time.monotonic()
+    for _ in range(3):  # processor time: the tests share the machine; by the clock it is 0.4 s on a quiet one
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         terminal.ok("run", "-e", "exp", name)
-        took.append(time.monotonic() - began)
-    assert min(took) < 1.5  # 0.4 s on a quiet machine; the tests share theirs
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(took) < 1.0
 
 
 def test_the_same_against_a_bucket_that_is_not_there_yet(terminal, script, gcs_emulator):

@@ -157,6 +157,49 @@ def test_a_second_interrupt_kills_a_script_that_ignores_the_first(tmp_path):
     assert err == b"<code 137 stop_asked 1>"
 
 
+CAPTURING = """
+import os, sys, time
+from pathlib import Path
+from studio_cas.experiment.process import Script
+
+with Script(["sleep", sys.argv[1]], Path.cwd(), os.environ, None, lambda text: print(text, flush=True)) as script:
+    print("running", flush=True)
+    script.wait()
+    try:
+        print("capturing", flush=True)
+        time.sleep(20)
+        print("captured", flush=True)
+    except KeyboardInterrupt:
+        print("given up, stop_asked", script.stop_asked, flush=True)
+"""
+
+
+def test_the_last_captures_are_given_up_at_the_second_word():
+    command = [sys.executable, "-c", CAPTURING, "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        assert [next(lines), next(lines)] == ["running\n", "capturing\n"]
+        process.send_signal(signal.SIGINT)
+        assert "press Ctrl-C again" in next(lines)
+        process.send_signal(signal.SIGINT)
+        assert next(lines) == "given up, stop_asked False\n"
+
+
+def test_who_stopped_the_script_is_warned_before_the_last_captures_are_given_up():
+    command = [sys.executable, "-c", CAPTURING, "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        assert next(lines) == "running\n"
+        process.send_signal(signal.SIGINT)
+        assert "passed on to the script" in next(lines)
+        assert next(lines) == "capturing\n"
+        process.send_signal(signal.SIGINT)
+        assert "press Ctrl-C again" in next(lines)
+        process.send_signal(signal.SIGTERM)  # the captures are what it would ask for
+        process.send_signal(signal.SIGINT)
+        assert next(lines) == "given up, stop_asked True\n"
+
+
 def on_terminal(command, talk):
     """Run `command` in a session of its own on a new terminal; `talk(terminal)`; what the terminal showed."""
     pid, terminal = pty.fork()

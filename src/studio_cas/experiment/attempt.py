@@ -69,8 +69,13 @@ class RunningAttempt:
         self.voice.say(f"experiment {created.experiment}{number}")
         try:
             outcomes = self._go()
-        except (StudioError, KeyboardInterrupt) as error:
-            self._problems.append(str(error) or "interrupted before everything was captured")
+        except StudioError as error:
+            self._problems.append(str(error))
+            raise
+        except KeyboardInterrupt:
+            places = ", ".join(f"{one.tag} in {one.path}" for one in self._captures.mutable())
+            self._problems.append(f"interrupted before everything was captured; the files are still in place: {places}")
+            self.voice.say(self._problems[-1])
             raise
         finally:
             status = ending(self._exit_code, stop_asked=self._script is not None and self._script.stop_asked)
