@@ -26,6 +26,8 @@ VARIABLE = (
     (re.compile(r"just now|\b\d+ (second|minute)s? ago"), "AGE"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"[ \t]+"), " "),
+    (re.compile(r"\boutput[ @]\d+"), "output N"),  # a short run may end before its first capture
+    (re.compile(r"\b\d+ (?=SIZE)"), "N "),
 )
 
 
