@@ -206,3 +206,21 @@ def test_a_closed_pipe_ends_quietly(pushed):
     os.close(writer)
     assert finished.returncode == 141
     assert finished.stderr == b""
+
+
+def test_diff_compares_a_version_with_a_folder(pushed, weights):
+    assert pushed.ok("diff", "exp/w", "./weights").out == ""
+    (weights / "notes.txt").write_text("loss 0.125, best so far\n")
+    (weights / "new.bin").unlink()
+    (weights / "extra").write_text("x")
+    (weights / "junk.tmp").write_text("x")
+    (weights / ".studioml_ignore").write_text("*.tmp\n")
+    before = sorted(path.name for path in weights.iterdir())
+    assert pushed.ok("diff", "exp/w", "./weights").out.splitlines() == [
+        "+ .studioml_ignore (6 B)",
+        "+ extra (1 B)",
+        "- new.bin (2.0 KiB)",
+        "~ notes.txt (18 B -> 24 B)",
+    ]
+    assert sorted(path.name for path in weights.iterdir()) == before
+    pushed.fails(4, "diff", "exp/w", "./missing")
