@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Report = Callable[[bytes, str], None]
 
 PIECE = 3000
+_TYPE, _REGULAR = 0o170000, 0o100000
 _SPECIAL = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -101,10 +102,8 @@ def _children(
     except OSError as error:
         report(folder, f"cannot be listed: {error.strerror}")
         return []
-    prefix = folder + b"/" if folder else b""
     try:
-        with os.scandir(opened) as entries:
-            rows = [row for entry in entries if (row := _row(prefix, entry, pruned, report)) is not None]
+        rows = _rows(opened, folder + b"/" if folder else b"", pruned, report)
     except OSError as error:
         report(folder, f"cannot be listed: {error.strerror}")
         return []
@@ -116,29 +115,42 @@ def _children(
     return rows
 
 
-def _row(prefix: bytes, entry: os.DirEntry[str], pruned: set[tuple[int, int]], report: Report) -> Row | None:
-    path = prefix + os.fsencode(entry.name)
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        report(path, f"cannot be read: {error.strerror}")
-        return None
-    mode = status.st_mode
-    if stat.S_ISREG(mode):
-        return Row(
-            path,
-            2 if mode & 0o100 else 1,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            status.st_ino,
-            status.st_dev,
-        )
+def _rows(folder: int, prefix: bytes, pruned: set[tuple[int, int]], report: Report) -> list[Row]:
+    """The rows of one open folder, in no order. Written for speed: this loop is what a quiet capture costs."""
+    rows: list[Row] = []
+    add, new = rows.append, tuple.__new__
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = prefix + entry.name.encode("utf-8", "surrogateescape")
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                report(path, f"cannot be read: {error.strerror}")
+                continue
+            mode = status.st_mode
+            if mode & _TYPE == _REGULAR:
+                columns = (
+                    path,
+                    2 if mode & stat.S_IXUSR else 1,  # EntryKind.EXECUTABLE, FILE
+                    status.st_size,
+                    status.st_mtime_ns,
+                    status.st_ctime_ns,
+                    status.st_ino,
+                    status.st_dev,
+                )
+                add(new(Row, columns))
+            elif (row := _other(path, status, pruned, report)) is not None:
+                add(row)
+    return rows
+
+
+def _other(path: bytes, status: os.stat_result, pruned: set[tuple[int, int]], report: Report) -> Row | None:
+    """The row of what is not a regular file, or None where it is left out."""
     row = row_of(path, status)
     if row is None:
-        report(path, f"is {_SPECIAL.get(stat.S_IFMT(mode), 'not a file')}, and is left out")
+        report(path, f"is {_SPECIAL.get(stat.S_IFMT(status.st_mode), 'not a file')}, and is left out")
     elif row.kind == EntryKind.FOLDER and (
         path.endswith(PARTIAL_SUFFIX) or (pruned and (status.st_dev, status.st_ino) in pruned)
     ):
