@@ -1,4 +1,4 @@
-"""The floor: read every file under a path and hash it with BLAKE3, in one thread; prints the seconds and the CPU seconds.
+"""The floor: read every file under a path and BLAKE3-hash it, in one thread; prints the seconds and the CPU seconds.
 
 Nothing that names bytes by their BLAKE3 hash can be faster on one core, so the other figures are multiples of it.
 """
