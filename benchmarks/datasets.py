@@ -269,7 +269,7 @@ def copy_range(source: int, target: int, start: int, end: int) -> None:
 
 def change(folder: Path, permille: int) -> None:
     """Overwrite `permille` of each checkpoint, in one piece in its middle, as when one small layer was trained."""
-    rng = np.random.default_rng([SEED, 700])
+    rng = np.random.default_rng([SEED, 700, permille])
     for path in sorted(folder.iterdir()):
         size = path.stat().st_size
         with path.open("r+b") as file:
