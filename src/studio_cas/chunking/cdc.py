@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     Cutter = Callable[[memoryview], list[int]]
 
-NORMALISATION = 2
-
 
 @cache
 def cutter(parameters: ChunkingParameters) -> Cutter:
@@ -26,7 +24,7 @@ def cutter(parameters: ChunkingParameters) -> Cutter:
         parameters.average,
         min_size=parameters.minimum,
         max_size=parameters.maximum,
-        normalized_chunking=NORMALISATION,
+        normalized_chunking=2,
     )
 
     def cut(data: memoryview) -> list[int]:

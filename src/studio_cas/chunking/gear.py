@@ -3,8 +3,8 @@
 FastCDC (Xia et al., 2020) with a 64-bit gear hash and normalisation level 2: after the first `minimum` bytes of a chunk
 the hash rolls over each byte, `h = (h << 1) + GEAR[byte]`; the chunk ends before the first byte where `h & mask == 0`,
 with a stricter mask before `average` and a laxer one after it, and at `maximum` in any case.
-A shift by one forgets a byte after 64 steps, so the hash at a position is a sum over a window of at most 64 bytes; doubling
-the window six times computes it for all positions at once.
+A shift by one forgets a byte after 64 steps, so the hash at a position is a sum over a window of at most 64 bytes;
+doubling the window six times computes it for all positions at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WINDOW = 64
 NORMALISATION = 2
-# Masks by the logarithm of the size they stand for: bits spread over the upper half (Xia et al.; the values of FastCDC-rs).
+# Masks by the logarithm of the size they stand for: bits spread over the upper half (Xia et al.; as in FastCDC-rs).
 MASKS = {
     8: 0x0000001800035300,
     9: 0x0000019000353000,

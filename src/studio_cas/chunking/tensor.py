@@ -1,4 +1,4 @@
-"""Where the tensors lie in a safetensors file or in a zip with stored members (.pt, .npz): offsets only, nothing is unpickled.
+"""Where the tensors lie in a safetensors file or a zip with stored members (.pt, .npz): offsets, nothing is unpickled.
 
 A file that does not parse has no spans, and is cut like any other. Sources: the safetensors format description
 (an 8-byte little-endian header length, then JSON with `data_offsets`), and PKWARE's APPNOTE for zip and zip64.
@@ -32,7 +32,7 @@ def boundaries(spans: Iterable[Span], size: int, minimum: int) -> tuple[int, ...
     """Both ends of each span longer than `minimum`, and `size`: where cutting begins anew."""
     cuts = {size}
     for start, end in spans:
-        if end - start >= minimum and 0 <= start and end <= size:
+        if end - start >= minimum and start >= 0 and end <= size:
             cuts.update((start, end))
     cuts.discard(0)
     return tuple(sorted(cuts))

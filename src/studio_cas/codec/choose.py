@@ -45,7 +45,7 @@ def is_text(sample: bytes) -> bool:
 
 
 def choose(sample: bytes, offset: int) -> Choice:
-    """The codec for the bytes around `sample`, which lies at `offset` of its file (at most SAMPLE bytes are looked at)."""
+    """The codec for the bytes around `sample`, at `offset` of its file; at most SAMPLE bytes are looked at."""
     sample = sample[:SAMPLE]
     if is_text(sample):
         return ZSTD

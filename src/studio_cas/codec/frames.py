@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from studio_cas.codec import zstd
@@ -12,21 +13,36 @@ if TYPE_CHECKING:
     from studio_cas.ids import Buffer
 
 
-def encode(data: memoryview, choice: Choice, offset: int, level: int = zstd.FAST_LEVEL) -> tuple[Codec, list[Buffer]]:
+Encoded = tuple[Codec, "list[Buffer]"]
+
+
+def encode(data: memoryview, choice: Choice, offset: int, level: int = zstd.FAST_LEVEL) -> Encoded:
     """Store `data`, which lies at `offset` of its file: the codec that was used, and the stored bytes in parts.
 
     Raw parts are views of `data`: they are valid as long as it is.
     """
-    parts: list[Buffer] = [data]
+    if choice.codec is Codec.PLANES:
+        return encode_run(data, [len(data)], choice, offset)[0]
     if choice.codec is Codec.ZSTD:
-        parts = [zstd.compress(data, level)]
-    elif choice.codec is Codec.PLANES:
-        from studio_cas.codec import planes
+        return _smaller(Codec.ZSTD, [zstd.compress(data, level)], data)
+    return Codec.RAW, [data]
 
-        parts = planes.encode(data, choice.width, (choice.phase - offset) % choice.width, choice.groups)
-    if choice.codec is Codec.RAW or sum(map(len, parts)) > RAW_ABOVE * len(data):
-        return Codec.RAW, [data]
-    return choice.codec, parts
+
+def encode_run(data: memoryview, lengths: list[int], choice: Choice, offset: int) -> list[Encoded]:
+    """The same for consecutive chunks of `data`, in order; for planes much cheaper than one by one."""
+    pieces = [data[start : start + length] for start, length in zip(accumulate(lengths, initial=0), lengths)]  # noqa: B905
+    if choice.codec is not Codec.PLANES:
+        return [encode(piece, choice, 0) for piece in pieces]
+    from studio_cas.codec import planes
+
+    phase = (choice.phase - offset) % choice.width
+    payloads = planes.encode_run(data, lengths, choice.width, phase, choice.groups)
+    return [_smaller(Codec.PLANES, parts, piece) for parts, piece in zip(payloads, pieces, strict=True)]
+
+
+def _smaller(codec: Codec, parts: list[Buffer], data: memoryview) -> Encoded:
+    """`parts`, unless they save too little to be worth decoding."""
+    return (codec, parts) if sum(map(len, parts)) <= RAW_ABOVE * len(data) else (Codec.RAW, [data])
 
 
 def decode(codec: int, payload: memoryview, size: int) -> Buffer:

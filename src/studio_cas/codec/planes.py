@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HEADER = struct.Struct("<BBB")
 GROUP = struct.Struct("<BBI")
-DTYPES = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+DTYPES: dict[int, Any] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 RAW, ZSTD = 0, 1
 WORTH = 0.98
 _scratch = threading.local()
@@ -34,7 +34,7 @@ _scratch = threading.local()
 
 def rotated(data: Buffer, width: int) -> Any:
     """The whole numbers of `data`, sign bit rotated to the bottom; valid until this thread's next call."""
-    numbers = np.frombuffer(data, dtype=DTYPES[width])
+    numbers: Any = np.frombuffer(data, dtype=DTYPES[width])
     first, second = _buffers(numbers.size, width)
     np.left_shift(numbers, 1, out=first)
     np.right_shift(numbers, width * 8 - 1, out=second)
@@ -53,16 +53,49 @@ def _buffers(count: int, width: int) -> tuple[Any, Any]:
 
 def encode(data: memoryview, width: int, phase: int, groups: Groups) -> list[Buffer]:
     """The payload for `data`, in parts. `groups`: (bytes of a number, whether to compress), lowest bytes first."""
+    return encode_run(data, [len(data)], width, phase, groups)[0]
+
+
+def encode_run(data: memoryview, lengths: list[int], width: int, phase: int, groups: Groups) -> list[list[Buffer]]:
+    """The payloads of the consecutive chunks of `data`, in parts; `phase` is that of the first.
+
+    The planes are made once for all of them: each step hands the interpreter lock around, so few and large ones.
+    """
     count = max(0, len(data) - phase) // width
-    end = phase + count * width
-    numbers = rotated(data[phase:end], width)
-    _, scratch = _buffers(numbers.size, width)
-    bodies: list[Buffer] = []
-    header = [HEADER.pack(width, phase, len(groups))]
+    planes = _split(data[phase : phase + count * width], width, groups)
+    payloads = []
+    start = 0
+    for length in lengths:
+        end = start + length
+        first = min(count, max(0, -((phase - start) // width)))
+        last = max(first, min(count, (end - phase) // width))
+        inside = phase + first * width  # the offset of the first number that begins in this chunk
+        if inside > end:
+            first, last, inside = 0, 0, end
+        edges = (data[start:inside], data[inside + (last - first) * width : end])
+        payloads.append(_payload(width, [plane[first:last] for plane in planes], groups, edges))
+        start = end
+    return payloads
+
+
+def _split(data: memoryview, width: int, groups: Groups) -> list[Any]:
+    """The groups of planes of the numbers of `data`, each an array with one item a number."""
+    turned = rotated(data, width)
+    _, scratch = _buffers(turned.size, width)
+    planes = []
     shift = 0
-    for size, squeeze in groups:
-        shifted = np.right_shift(numbers, shift * 8, out=scratch) if shift else numbers
-        body: Buffer = shifted.astype(DTYPES[size]).data.cast("B") if count else b""
+    for size, _ in groups:
+        shifted = np.right_shift(turned, shift * 8, out=scratch) if shift else turned
+        planes.append(shifted.astype(DTYPES[size]))
+        shift += size
+    return planes
+
+
+def _payload(width: int, planes: list[Any], groups: Groups, edges: tuple[memoryview, memoryview]) -> list[Buffer]:
+    header = [HEADER.pack(width, len(edges[0]), len(groups))]
+    bodies: list[Buffer] = []
+    for (size, squeeze), plane in zip(groups, planes, strict=True):
+        body: Buffer = plane.data.cast("B") if len(plane) else b""
         mode = RAW
         if squeeze:
             frame = zstd.compress_plane(body)
@@ -70,8 +103,7 @@ def encode(data: memoryview, width: int, phase: int, groups: Groups) -> list[Buf
                 body, mode = frame, ZSTD
         header.append(GROUP.pack(size, mode, len(body)))
         bodies.append(body)
-        shift += size
-    return [b"".join((*header, data[:phase], data[end:])), *bodies]
+    return [b"".join((*header, *edges)), *bodies]
 
 
 def decode(payload: memoryview, size: int) -> memoryview:
@@ -96,27 +128,38 @@ def _decode(payload: memoryview, size: int) -> memoryview:
     edges = phase + size - end
     out[:phase] = payload[at : at + phase]
     out[end:size] = payload[at + phase : at + edges]
-    at += edges
-    numbers, scratch = _buffers(count, width)
-    parts = []
-    for group_size, mode, length in groups:
+    numbers = _merge(_planes(payload, at + edges, groups, count), [group[0] for group in groups], width)
+    _, scratch = _buffers(count, width)
+    np.left_shift(numbers, width * 8 - 1, out=scratch)
+    np.right_shift(numbers, 1, out=numbers)
+    target: Any = np.frombuffer(out, dtype=DTYPES[width], offset=phase, count=count)
+    np.bitwise_or(numbers, scratch, out=target)
+    return out[:size]
+
+
+def _planes(payload: memoryview, at: int, groups: list[tuple[int, int, int]], count: int) -> list[Any]:
+    """The groups of planes of `count` numbers, from offset `at` of the payload to its end."""
+    planes: list[Any] = []
+    for size, mode, length in groups:
         body: Buffer = payload[at : at + length]
         at += length
         if mode == ZSTD:
-            body = zstd.decompress(body, count * group_size)
-        parts.append(np.frombuffer(body, dtype=DTYPES[group_size], count=count))
+            body = zstd.decompress(body, count * size)
+        planes.append(np.frombuffer(body, dtype=DTYPES[size], count=count))
     if at != len(payload):
         message = f"{len(payload) - at} bytes follow the last plane"
         raise ValueError(message)
-    np.copyto(numbers, parts[-1])
-    for (group_size, _, _), part in zip(groups[-2::-1], parts[-2::-1], strict=True):
-        np.left_shift(numbers, group_size * 8, out=numbers)
-        np.bitwise_or(numbers, part, out=numbers)
-    np.left_shift(numbers, width * 8 - 1, out=scratch)
-    np.right_shift(numbers, 1, out=numbers)
-    target = np.frombuffer(out, dtype=DTYPES[width], offset=phase, count=count)
-    np.bitwise_or(numbers, scratch, out=target)
-    return out[:size]
+    return planes
+
+
+def _merge(planes: list[Any], sizes: list[int], width: int) -> Any:
+    """The numbers whose groups of bytes are `planes`, lowest first."""
+    numbers, _ = _buffers(len(planes[0]), width)
+    np.copyto(numbers, planes[-1])
+    for size, plane in zip(sizes[-2::-1], planes[-2::-1], strict=True):
+        np.left_shift(numbers, size * 8, out=numbers)
+        np.bitwise_or(numbers, plane, out=numbers)
+    return numbers
 
 
 def _output(size: int) -> memoryview:

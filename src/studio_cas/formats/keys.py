@@ -16,14 +16,16 @@ GC = "gc/"
 PACKS = "packs/"
 TREES = "trees/"
 NUMBER_DIGITS = 16
-NUMBER_LIMIT = 10**NUMBER_DIGITS - 1
+NUMBER_LIMIT: int = 10**NUMBER_DIGITS - 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}")
 
 
 def check_name(name: str, what: str) -> str:
     """`name`, where it may name an experiment or a tag (`what` says which). Raises UsageError."""
     if not _NAME.fullmatch(name):
-        message = f"{name!r} cannot name {what}: use 1 to 128 letters, digits and . _ + = -, and begin with a letter or a digit"
+        message = (
+            f"{name!r} cannot name {what}: use 1 to 128 letters, digits and ._+=-, and begin with a letter or digit"
+        )
         raise UsageError(message)
     return name
 

@@ -13,8 +13,8 @@
     end - 40      32        BLAKE3-256 of the stored footer
     end - 8       8         magic "SCASFOOT"
 
-All integers are little-endian. A frame holds one chunk, or several small ones; a chunk's place is its frame and an offset
-inside the frame's plain bytes. Both offsets follow from the lengths before them, so the footer holds lengths only.
+All integers are little-endian. A frame holds one chunk, or several small ones; a chunk's place is its frame and an
+offset inside the frame's plain bytes. Both follow from the lengths before them, so the footer holds lengths only.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def _pack_ids(view: memoryview, at: int) -> tuple[tuple[PackId, ...], int]:
 
 
 def embed(root: bytes, leaves: list[bytes]) -> str:
-    """A root, and the leaves that it does not place, as text for a version record: u32 length and bytes of each, zstd."""
+    """A root and the leaves that it does not place, as text for a version record: u32 length and bytes each; zstd."""
     plain = b"".join(part for item in (root, *leaves) for part in (U32.pack(len(item)), item))
     return base64.b64encode(zstd.compress(plain, zstd.DENSE_LEVEL)).decode()
 
@@ -156,13 +156,17 @@ def extract(text: str, plain_size: int) -> list[bytes]:
         raise CorruptError(message)
     try:
         plain = zstd.decompress(base64.b64decode(text, validate=True), plain_size)
-        starts = [0]
-        while starts[-1] < len(plain):
-            starts.append(starts[-1] + 4 + U32.unpack_from(plain, starts[-1])[0])
-        if starts[-1] != len(plain):
-            message = "its parts do not fit together"
-            raise ValueError(message)
-        return [plain[start + 4 : end] for start, end in pairwise(starts)]
+        return _parts(plain)
     except (struct.error, ValueError) as error:
         message = f"the tree in a version record is damaged: {error}"
         raise CorruptError(message) from error
+
+
+def _parts(plain: bytes) -> list[bytes]:
+    starts = [0]
+    while starts[-1] < len(plain):
+        starts.append(starts[-1] + 4 + U32.unpack_from(plain, starts[-1])[0])
+    if starts[-1] != len(plain):
+        message = "its parts do not fit together"
+        raise ValueError(message)
+    return [plain[start + 4 : end] for start, end in pairwise(starts)]

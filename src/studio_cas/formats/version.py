@@ -30,8 +30,8 @@ class Version:
     """One immutable record.
 
     `size`: plain bytes of all files; `stored`: bytes that this capture added to the store; `time`: seconds since the
-    epoch, when the capture began; `writer`: random, tells two captures apart; `stale`: paths that were being written, of
-    which the earlier state stands here; `skipped`: paths that could not be read or are no files (at most LIST_LIMIT).
+    epoch, when the capture began; `writer`: random, tells two captures apart; `stale`: paths that were being written,
+    of which the earlier state stands; `skipped`: paths that could not be read or are no files (at most LIST_LIMIT).
     """
 
     experiment: str

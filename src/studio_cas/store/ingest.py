@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from studio_cas.codec import frames, zstd
-from studio_cas.codec.choose import RAW_ABOVE, Choice, Codec, choose
+from studio_cas.codec.choose import RAW, RAW_ABOVE, Choice, Codec, choose
 from studio_cas.formats.pack import Kind
 from studio_cas.ids import digest
 from studio_cas.store import dedup
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 GROUP_SIZE = 256 * 1024
 FLIGHT_LIMIT = 64 * 1024 * 1024
 LARGE = 1024 * 1024
+RUN_SIZE = 1024 * 1024
 CHOICE_SPAN = 64 * 1024 * 1024
 WORKERS = max(2, min(8, os.cpu_count() or 2))
 
@@ -170,19 +171,28 @@ class Ingest:
         index = 0
         while index < len(ids):
             end = index + 1
-            if known[index] is None and grouped:
-                while end < len(ids) and known[end] is None and starts[end + 1] - starts[index] <= GROUP_SIZE:
-                    end += 1
+            limit = 0 if known[index] is not None else GROUP_SIZE if grouped else RUN_SIZE
+            while end < len(ids) and known[end] is None and starts[end + 1] - starts[index] <= limit:
+                end += 1
             piece = view[starts[index] : starts[end]]
-            codec: Codec = Codec.RAW
-            parts: list[Buffer] = [piece]
-            if known[index] is None and self._compression:
-                at = offset + starts[index]
-                codec, parts = frames.encode(piece, self._choice(choices, piece, at), at)
             rows = list(zip(ids[index:end], lengths[index:end], strict=True))
-            encoded.append(Encoded(rows, known[index], codec, parts))
+            place = known[index]
+            if place is not None:
+                encoded.append(Encoded(rows, place, Codec.RAW, []))
+            else:
+                encoded += self._encode_run(piece, rows, offset + starts[index], choices, grouped=grouped)
             index = end
         return encoded
+
+    def _encode_run(
+        self, data: memoryview, rows: list[tuple[bytes, int]], offset: int, choices: dict[int, Choice], *, grouped: bool
+    ) -> list[Encoded]:
+        """Encode consecutive new chunks: into one frame where `grouped`, else each into its own."""
+        choice = self._choice(choices, data, offset) if self._compression else RAW
+        if grouped:
+            return [Encoded(rows, None, *frames.encode(data, choice, offset))]
+        stored = frames.encode_run(data, [length for _, length in rows], choice, offset)
+        return [Encoded([row], None, codec, parts) for row, (codec, parts) in zip(rows, stored, strict=True)]
 
     def _known(self, ids: list[bytes], lengths: list[int], *, whole: bool) -> list[Place | None]:
         found = self._store.catalog.lookup(ids)
