@@ -60,6 +60,16 @@ class Encoded(NamedTuple):
     parts: list[Buffer]
 
 
+class Group(NamedTuple):
+    """What a worker made of small files: their ids, the places of known ones, and one frame of `fresh` (id, length)."""
+
+    ids: list[bytes]
+    known: dict[bytes, Place]
+    fresh: list[tuple[bytes, int]]
+    codec: int
+    parts: list[Buffer]
+
+
 class Batch(NamedTuple):
     """Consecutive chunks of a file of `size` bytes, from `offset` on; `grouped`: small ones share frames."""
 
@@ -83,28 +93,17 @@ class Ingest:
         self.hooks = HookIndex(store)
         self._flights: deque[tuple[int, Future[Any], Callable[[Any], None]]] = deque()
         self._in_flight = 0
-        self._group: dict[bytes, tuple[bytes, list[Chunks]]] = {}
+        self._group: list[tuple[bytes, Chunks]] = []
         self._group_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
 
     def small(self, data: bytes, chunks: Chunks) -> None:
         """A whole file that is one chunk smaller than the minimum: it shares a frame with its neighbours."""
-        chunk_id = digest(data)
-        chunks.ids.append(chunk_id)
-        chunks.lengths.append(len(data))
-        place = self.data.placed.get(chunk_id)
-        if place is not None:
-            chunks.places.append(place)
-            return
         chunks.pending += 1
-        waiting = self._group.get(chunk_id)
-        if waiting is not None:
-            waiting[1].append(chunks)
-            return
-        self._group[chunk_id] = (data, [chunks])
+        self._group.append((data, chunks))
         self._group_bytes += len(data)
         if self._group_bytes >= GROUP_SIZE:
-            self._close_group(force=False)
+            self._send_group()
 
     def large(self, batch: Batch, chunks: Chunks, buffer: ArenaBuffer) -> None:
         """The next chunks of a file; `buffer` holds their bytes until they are stored."""
@@ -230,47 +229,46 @@ class Ingest:
                 chunks.lengths.append(length)
             chunks.places += places
 
-    def _close_group(self, *, force: bool) -> None:
-        """Drop what is known from the group; send the rest off where it is full, or where `force` says so."""
-        for chunk_id, place in self._store.catalog.lookup(list(self._group)).items():
-            data, waiting = self._group.pop(chunk_id)
-            self._group_bytes -= len(data)
-            for chunks in waiting:
-                chunks.places.append(place)
-                chunks.pending -= 1
-        if self._group and (force or self._group_bytes >= GROUP_SIZE):
-            self._send_group()
-
     def _send_group(self) -> None:
         group, size = self._group, self._group_bytes
-        self._group, self._group_bytes = {}, 0
+        self._group, self._group_bytes = [], 0
 
-        def work() -> tuple[Codec, list[Buffer]]:
-            return self._encode_group([data for data, _ in group.values()])
+        def work() -> Group:
+            return self._encode_group([data for data, _ in group])
 
-        def take(result: tuple[Codec, list[Buffer]]) -> None:
-            codec, parts = result
-            places = self.data.add(parts, codec, [(chunk_id, len(data)) for chunk_id, (data, _) in group.items()])
-            self.new_chunks += len(group)
-            for place, (_, waiting) in zip(places, group.values(), strict=True):
-                for chunks in waiting:
-                    chunks.places.append(place)
-                    chunks.pending -= 1
+        def take(made: Group) -> None:
+            places = made.known
+            if made.fresh:
+                placed = self.data.add(made.parts, made.codec, made.fresh)
+                places |= {chunk_id: place for (chunk_id, _), place in zip(made.fresh, placed, strict=True)}
+                self.new_chunks += len(made.fresh)
+            for chunk_id, (data, chunks) in zip(made.ids, group, strict=True):
+                chunks.ids.append(chunk_id)
+                chunks.lengths.append(len(data))
+                chunks.places.append(places[chunk_id])
+                chunks.pending -= 1
 
         self._submit(size, work, take)
 
-    def _encode_group(self, pieces: list[bytes]) -> tuple[Codec, list[Buffer]]:
-        plain = b"".join(pieces)
-        if self._compression:
+    def _encode_group(self, pieces: list[bytes]) -> Group:
+        """Hash the files of a group, look them up, and put the new ones into one frame, equal ones once."""
+        ids = [digest(piece) for piece in pieces]
+        placed = self.data.placed
+        known = self._store.catalog.lookup(ids)
+        known |= {chunk_id: place for chunk_id in ids if (place := placed.get(chunk_id)) is not None}
+        fresh = {chunk_id: piece for chunk_id, piece in zip(ids, pieces, strict=True) if chunk_id not in known}
+        plain = b"".join(fresh.values())
+        rows = [(chunk_id, len(piece)) for chunk_id, piece in fresh.items()]
+        if self._compression and plain:
             frame = zstd.compress(plain, zstd.GROUP_LEVEL)
             if len(frame) <= RAW_ABOVE * len(plain):
-                return Codec.ZSTD, [frame]
-        return Codec.RAW, [plain]
+                return Group(ids, known, rows, Codec.ZSTD, [frame])
+        return Group(ids, known, rows, Codec.RAW, [plain])
 
     def flush(self) -> None:
         """Wait until every chunk that was given has its place."""
         if self._group:
-            self._close_group(force=True)
+            self._send_group()
         self.pump(wait=True)
 
     def finish(self) -> None:
