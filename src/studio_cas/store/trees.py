@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from studio_cas.codec import frames
-from studio_cas.errors import CorruptError
+from studio_cas.errors import CorruptError, NotFoundError, RefusedError
 from studio_cas.formats import keys, leaf, root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from studio_cas.formats.leaf import Leaf, Place
     from studio_cas.formats.root import LeafRow, Root
     from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
+
+T = TypeVar("T")
 
 
 class TreeReader:
@@ -24,52 +26,70 @@ class TreeReader:
         self._store = store
         self._version = version
         self._embedded: dict[int, bytes] = {}
-        self.root = self._read_root()
+        with named(version):
+            self.root = self._read_root()
+            self._check_root()
+
+    def _check_root(self) -> None:
+        """What record, root and leaves say of each other must agree: space is reserved by it, and names are chosen."""
+        version, tree = self._version, self.root
+        told = (version.size, version.files, version.is_file)
+        if told != (tree.size, tree.files, tree.is_file) or tree.size != sum(row.size for row in tree.leaves):
+            message = f"the version record and the root of manifest {version.manifest_id.hex()} do not agree"
+            raise CorruptError(message)
+        if tree.is_file and (tree.files != 1 or b"/" in tree.leaves[0].first_path):
+            message = "the manifest of a single file names no file, or one in another folder; nothing was written"
+            raise RefusedError(message)
 
     def _read_root(self) -> Root:
         tree = self._version.tree
         if tree.place is not None:
-            return root.decode(self._object(tree.place), self._version.manifest_id)
-        with named(self._version):
-            first, *leaves = root.extract(tree.text or "", tree.plain_size)
-            decoded = root.decode(first, self._version.manifest_id)
+            return self._decoded(tree.place, lambda plain: root.decode(plain, self._version.manifest_id))
+        first, *leaves = root.extract(tree.text or "", tree.plain_size)
+        decoded = root.decode(first, self._version.manifest_id)
         missing = [index for index, row in enumerate(decoded.leaves) if row.place is None]
         self._embedded = dict(zip(missing, leaves, strict=False))
         return decoded
 
-    def _object(self, place: Place) -> bytes:
+    def _decoded(self, place: Place, decode: Callable[[bytes], T]) -> T:
+        """What `decode` makes of the plain object at `place`. Raises CorruptError that names the pack."""
         if place.plain > leaf.OBJECT_LIMIT or place.stored > leaf.OBJECT_LIMIT:
-            message = f"{self._version.name}: a tree object of {place.plain} bytes is beyond any limit"
-            raise CorruptError(message)
-        key = keys.pack(place.pack, tree=True)
-        with named(self._version):
-            stored = self._store.backend.read(key, place.offset, place.stored)
-            return bytes(frames.decode(place.codec, memoryview(stored), place.plain))
-
-    def stored_leaf(self, index: int) -> bytes:
-        """The plain object of leaf `index`."""
-        place = self.root.leaves[index].place
-        if place is not None:
-            return self._object(place)
+            message = f"a tree object of {place.plain} bytes is beyond any limit"
+            raise RefusedError(message)
         try:
-            return self._embedded[index]
-        except KeyError:
-            message = f"{self._version.name}: leaf {index} is missing from the version record"
-            raise CorruptError(message) from None
+            stored = self._store.backend.read(keys.pack(place.pack, tree=True), place.offset, place.stored)
+            return decode(bytes(frames.decode(place.codec, memoryview(stored), place.plain)))
+        except NotFoundError as error:
+            message = f"tree pack {place.pack.hex()} is missing from the store"
+            raise CorruptError(message) from error
+        except CorruptError as error:
+            message = f"tree pack {place.pack.hex()} is damaged ({error})"
+            raise type(error)(message) from error
 
     def leaf(self, index: int) -> Leaf:
         """Leaf `index`, verified."""
-        return self.decode(index, self.stored_leaf(index))
-
-    def decode(self, index: int, plain: bytes) -> Leaf:
-        """Leaf `index` from its plain object."""
+        row = self.root.leaves[index]
         with named(self._version):
-            return leaf.decode(plain, self.root.leaves[index].leaf_id)
+            if row.place is not None:
+                return self._decoded(row.place, lambda plain: _checked(row, plain))
+            if index not in self._embedded:
+                message = f"leaf {index} is missing from the version record"
+                raise CorruptError(message)
+            return _checked(row, self._embedded[index])
 
     def leaves(self) -> Iterator[tuple[LeafRow, Leaf]]:
         """All leaves in order of path."""
         for index, row in enumerate(self.root.leaves):
             yield row, self.leaf(index)
+
+
+def _checked(row: LeafRow, plain: bytes) -> Leaf:
+    """The leaf of `row`, which tells its size and its first path."""
+    found = leaf.decode(plain, row.leaf_id)
+    if (len(found.paths), sum(found.sizes), found.paths[:1]) != (row.entries, row.size, [row.first_path]):
+        message = f"leaf {row.leaf_id.hex()} is not what the root says of it"
+        raise CorruptError(message)
+    return found
 
 
 class named:  # noqa: N801 (reads as a verb: `with named(version):`)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import NotFoundError, ObjectExistsError, UsageError
+from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, UsageError
 from studio_cas.formats import keys, version
 from studio_cas.formats.spec import Spec, parse_spec
 
@@ -22,20 +22,40 @@ LISTED_NAMES = 20
 
 def read(store: Store, experiment: str, tag: str, number: int) -> Version:
     """Version `number`. Raises NotFoundError."""
-    return version.decode(bytes(store.backend.read(keys.version(experiment, tag, number))))
+    return _read(store, keys.version(experiment, tag, number))
+
+
+def _read(store: Store, key: str) -> Version:
+    """The record under `key`, which says itself of which artifact it is, and which version. Raises CorruptError."""
+    experiment, tag = key.split("/")[1:3]
+    try:
+        name = f"{experiment}/{tag}@{keys.version_number(key)}"
+    except ValueError as error:
+        message = f"{experiment}/{tag}: the store has an object {key}, which is no version record"
+        raise CorruptError(message) from error
+    data = bytes(store.backend.read(key))
+    try:
+        found = version.decode(data)
+    except (CorruptError, ArithmeticError, RecursionError) as error:
+        message = f"{name}: {error}"
+        raise CorruptError(message) from error
+    if found.name != name:
+        message = f"{name}: its version record is damaged: it calls itself {found.name}"
+        raise CorruptError(message)
+    return found
 
 
 def latest(store: Store, experiment: str, tag: str) -> Version | None:
     """The newest version, or None: one list call and one read."""
     for found in store.backend.list(keys.versions(experiment, tag), limit=1):
-        return version.decode(bytes(store.backend.read(found.key)))
+        return _read(store, found.key)
     return None
 
 
 def list_versions(store: Store, experiment: str, tag: str) -> Iterator[Version]:
     """All versions, newest first."""
     for found in store.backend.list(keys.versions(experiment, tag)):
-        yield version.decode(bytes(store.backend.read(found.key)))
+        yield _read(store, found.key)
 
 
 def list_experiments(store: Store) -> list[str]:

@@ -15,7 +15,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from studio_cas.codec import frames
-from studio_cas.errors import CorruptError, LocalIOError, NoSpaceError, NotFoundError
+from studio_cas.errors import CorruptError, LocalIOError, NoSpaceError, NotFoundError, RefusedError
 from studio_cas.formats import keys
 from studio_cas.formats.leaf import EntryKind
 from studio_cas.ids import digest
@@ -200,12 +200,19 @@ class Fetcher:
 
     def fetch(self, chunks: list[tuple[Place, Wanted]]) -> None:
         """Read `chunks` from the store, and write each to its target: (WholeFile, None) or (Destination, offset)."""
-        for read in plan.ranges(chunks):
+        for read in self._plan(chunks):
             self.submit(read.end - read.offset, partial(self._run, read))
 
     def fetch_now(self, chunks: list[tuple[Place, Wanted]]) -> int:
         """The same, in this thread; how many plain bytes were written."""
-        return sum(self._run(read) for read in plan.ranges(chunks))
+        return sum(self._run(read) for read in self._plan(chunks))
+
+    def _plan(self, chunks: list[tuple[Place, Wanted]]) -> list[RangeRead]:
+        try:
+            return plan.ranges(chunks)
+        except RefusedError as error:
+            message = f"{self._name}: {error}"
+            raise RefusedError(message) from error
 
     def submit(self, size: int, work: Callable[[], int]) -> None:
         """Let a worker do `work`, which returns how many plain bytes it wrote; wait where too much is under way."""

@@ -11,7 +11,7 @@ from studio_cas.errors import CorruptError, NotFoundError, UsageError
 from studio_cas.formats import keys
 from studio_cas.formats.leaf import KIND_MASK, EntryKind
 from studio_cas.ids import digest
-from studio_cas.store.trees import TreeReader
+from studio_cas.store.trees import TreeReader, named
 from studio_cas.worktree import plan
 from studio_cas.worktree.plan import Wanted
 from studio_cas.worktree.remembered import Parts, order
@@ -121,7 +121,9 @@ def _chunks(store: Store, version: Version, path: bytes, chunks: list) -> Iterat
             (place, Wanted(chunk_id, place.inner, length, number))
             for number, (chunk_id, length, place) in enumerate(batch)
         ]
-        for read in plan.ranges(wanted):
+        with named(version):
+            reads = plan.ranges(wanted)
+        for read in reads:
             try:
                 data = memoryview(store.backend.read(keys.pack(read.pack), read.offset, read.end - read.offset))
             except NotFoundError as error:
@@ -129,7 +131,11 @@ def _chunks(store: Store, version: Version, path: bytes, chunks: list) -> Iterat
                 raise CorruptError(message) from error
             for frame in read.frames:
                 at = frame.offset - read.offset
-                plain = memoryview(frames.decode(frame.codec, data[at : at + frame.stored], frame.plain))
+                try:
+                    plain = memoryview(frames.decode(frame.codec, data[at : at + frame.stored], frame.plain))
+                except CorruptError as error:
+                    message = f"{version.name}: {os.fsdecode(path)}: pack {read.pack.hex()} is damaged ({error})"
+                    raise CorruptError(message) from error
                 for chunk_id, inner, length, number in frame.wanted:
                     piece = bytes(plain[inner : inner + length])
                     if digest(piece) != chunk_id:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from studio_cas.errors import CorruptError
+from studio_cas.errors import RefusedError
 from studio_cas.formats.pack import FRAME_LIMIT, HARD_CAP, HEADER_SIZE
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class RangeRead:
 
 
 def ranges(chunks: Iterable[tuple[Place, Wanted]], limit: int = RANGE_LIMIT, gap: int = GAP_LIMIT) -> list[RangeRead]:
-    """The reads for `chunks`, by pack in order of first use, ascending inside it. Raises CorruptError."""
+    """The reads for `chunks`, by pack in order of first use, ascending inside it. Raises RefusedError."""
     packs: dict[PackId, dict[int, FrameRead]] = {}
     for place, wanted in chunks:
         frames = packs.get(place.pack)
@@ -64,16 +64,17 @@ def ranges(chunks: Iterable[tuple[Place, Wanted]], limit: int = RANGE_LIMIT, gap
             _check(place)
             frame = frames[place.offset] = FrameRead(place.offset, place.stored, place.plain, place.codec, [])
         if wanted.inner + wanted.length > frame.plain or place.stored != frame.stored:
-            message = "a chunk lies outside its frame"
-            raise CorruptError(message)
+            message = f"the manifest places a chunk outside its frame, in pack {place.pack.hex()}"
+            raise RefusedError(message)
         frame.wanted.append(wanted)
     return [read for pack, frames in packs.items() for read in _coalesced(pack, frames, limit, gap)]
 
 
 def _check(place: Place) -> None:
     if place.plain > FRAME_LIMIT or place.stored > FRAME_LIMIT or not HEADER_SIZE <= place.offset <= HARD_CAP:
-        message = f"a frame of {place.plain} bytes at {place.offset} is beyond any limit"
-        raise CorruptError(message)
+        what = f"a frame of {place.plain} bytes at {place.offset} of pack {place.pack.hex()}"
+        message = f"the manifest places {what}, beyond any limit"
+        raise RefusedError(message)
 
 
 def _coalesced(pack: PackId, frames: dict[int, FrameRead], limit: int, gap: int) -> Iterable[RangeRead]:
