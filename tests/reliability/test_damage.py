@@ -1,0 +1,166 @@
+"""A damaged store is noticed: the error names what is damaged, and no wrong byte reaches a file."""
+
+import json
+import os
+import random
+import re
+from pathlib import Path
+
+import pytest
+from tests.reliability.folders import fill, names, snapshot
+
+from studio_cas.errors import CorruptError, NotFoundError
+from studio_cas.store.versions import list_versions, resolve
+from studio_cas.worktree.capture import capture
+from studio_cas.worktree.listing import read_file
+from studio_cas.worktree.materialise import materialise
+
+
+def only(folder):
+    (path,) = [path for path in folder.rglob("*") if path.is_file()]
+    return path
+
+
+def flip(path, bit):
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << (bit % 8)
+    path.write_bytes(data)
+
+
+def flip_in_the_middle(path):
+    flip(path, path.stat().st_size * 4)
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 3)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+DAMAGE = [flip_in_the_middle, truncate, empty, os.unlink]
+
+
+@pytest.fixture
+def version(store, work):
+    return capture(store, fill(work), "exp", "tag").version
+
+
+@pytest.fixture
+def many(store, work):
+    """A version whose tree is in a tree pack."""
+    for number in range(1500):
+        (work / f"{number:04}-{'x' * 40}").write_bytes(b"%d" % number)
+    return capture(store, work, "exp", "tag").version
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_data_pack_is_named_with_file_and_artifact(store, version, out, damage):
+    damage(only(store_folder(store) / "packs"))
+    with pytest.raises(CorruptError, match=r"^exp/tag@1: (sub/small-\d|big): .*pack [0-9a-f]{32}"):
+        materialise(store, version, out / "here")
+    assert names(out) == []
+
+
+def store_folder(store):
+    return Path(store.url)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_cat_of_a_damaged_pack_gives_no_wrong_byte(store, version, work, damage):
+    damage(only(store_folder(store) / "packs"))
+    given = bytearray()
+    with pytest.raises(CorruptError, match=r"^exp/tag@1: big: "):
+        for piece in read_file(store, version, b"big"):
+            given += piece
+    assert (work / "big").read_bytes().startswith(given)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_data_pack_leaves_an_earlier_pull_as_it_was(store, version, work, out, damage):
+    materialise(store, version, out / "here")
+    earlier = snapshot(out / "here")
+    (work / "sub" / "small-3").write_bytes(random.Random(9).randbytes(6000))
+    newer = capture(store, work, "exp", "tag").version
+    (new_pack,) = [p for p in (store_folder(store) / "packs").rglob("*") if p.is_file() and p.stat().st_size < 20_000]
+    damage(new_pack)
+    with pytest.raises(CorruptError, match=r"^exp/tag@2: sub/small-3: "):
+        materialise(store, newer, out / "here")
+    assert snapshot(out / "here") == earlier
+    assert names(out) == ["here"]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_tree_pack_is_named_with_the_artifact(store, many, out, damage):
+    damage(only(store_folder(store) / "trees"))
+    with pytest.raises(CorruptError, match=r"^exp/tag@1: .*pack [0-9a-f]{32}"):
+        materialise(store, many, out / "here")
+    assert names(out) == []
+
+
+@pytest.mark.parametrize("place", range(0, 100, 3))
+def test_any_bit_of_a_data_pack_is_noticed_or_does_not_matter(store, version, work, out, place):
+    pack = only(store_folder(store) / "packs")
+    flip(pack, pack.stat().st_size * 8 * place // 100 + place % 8)
+    try:
+        materialise(store, version, out / "here")
+    except CorruptError as error:
+        assert re.match(r"exp/tag@1: \S+: .*pack", str(error))
+        assert names(out) == []
+    else:
+        assert snapshot(out / "here") == snapshot(work)
+
+
+def test_any_bit_of_a_version_record_is_noticed_or_does_not_matter(store, version, work, out):
+    record = only(store_folder(store) / "versions")
+    original = record.read_bytes()
+    expected = snapshot(work)
+    source = random.Random(3)
+    noticed = 0
+    for number in range(250):
+        flip(record, source.randrange(len(original) * 8))
+        try:
+            found = resolve(store, "exp/tag@1")
+            assert found.name == version.name
+            materialise(store, found, out / f"{number}")
+        except CorruptError as error:
+            noticed += 1
+            assert "exp/tag" in str(error)
+            assert names(out) == []
+        else:
+            assert snapshot(out / f"{number}") == expected
+            (out / f"{number}").rename(out.parent / f"done-{number}")
+        record.write_bytes(original)
+    assert noticed > 100
+
+
+@pytest.mark.parametrize("damage", [truncate, empty])
+def test_a_damaged_version_record_is_named(store, version, damage):
+    damage(only(store_folder(store) / "versions"))
+    with pytest.raises(CorruptError, match=r"exp/tag@1"):
+        resolve(store, "exp/tag")
+
+
+def test_a_deleted_version_record_is_not_found(store, version, work):
+    (work / "more").write_bytes(b"more")
+    capture(store, work, "exp", "tag")
+    (store_folder(store) / f"versions/exp/tag/{10**16 - 1 - 1:016}").unlink()
+    with pytest.raises(NotFoundError, match="exp/tag has no version 1"):
+        resolve(store, "exp/tag@1")
+    assert [found.number for found in list_versions(store, "exp", "tag")] == [2]
+
+
+def test_a_record_of_another_version_in_its_place_is_noticed(store, version):
+    record = only(store_folder(store) / "versions")
+    document = json.loads(record.read_bytes())
+    record.write_text(json.dumps({**document, "experiment": "other"}))
+    with pytest.raises(CorruptError, match="exp/tag@1"):
+        resolve(store, "exp/tag")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": 1e999}', "[]", "null", "\xff", '{"format": 1}', ""])
+def test_a_record_that_is_no_record_is_noticed(store, version, text):
+    only(store_folder(store) / "versions").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CorruptError, match="exp/tag@1"):
+        resolve(store, "exp/tag")
