@@ -21,6 +21,9 @@ WINDOW = 64
 NORMALISATION = 2
 # Masks by the logarithm of the size they stand for: bits spread over the upper half (Xia et al.; as in FastCDC-rs).
 MASKS = {
+    5: 0x0000000001804110,
+    6: 0x0000000001803110,
+    7: 0x0000000018035100,
     8: 0x0000001800035300,
     9: 0x0000019000353000,
     10: 0x0000590003530000,
