@@ -51,7 +51,7 @@ def safetensors_spans(size: int, read_at: ReadAt) -> list[Span]:
             for name, entry in header.items()
             if name != "__metadata__"
         ]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError):
         return []
 
 
@@ -60,7 +60,7 @@ def zip_spans(size: int, read_at: ReadAt) -> list[Span]:
     try:
         directory, count, offset = _central_directory(size, read_at)
         return list(_members(directory, count, size, read_at)) if offset else []
-    except (struct.error, ValueError, IndexError):
+    except (struct.error, ValueError, IndexError, OverflowError, OSError):
         return []
 
 

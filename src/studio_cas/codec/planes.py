@@ -69,7 +69,7 @@ def encode_run(data: memoryview, lengths: list[int], width: int, phase: int, gro
         end = start + length
         first = min(count, max(0, -((phase - start) // width)))
         last = max(first, min(count, (end - phase) // width))
-        inside = phase + first * width  # the offset of the first number that begins in this chunk
+        inside = max(start, phase + first * width)  # where the first number of this chunk begins
         if inside > end:
             first, last, inside = 0, 0, end
         edges = (data[start:inside], data[inside + (last - first) * width : end])
