@@ -78,6 +78,9 @@ def encode_footer(footer: Footer) -> list[bytes]:
 
 def footer_extent(trailer: Buffer, size: int) -> tuple[int, int]:
     """Offset and length of the stored footer in a pack of `size` bytes, from its last bytes. Raises CorruptError."""
+    if len(trailer) != TRAILER.size:
+        message = f"a pack of {size} bytes has no trailer"
+        raise CorruptError(message)
     stored_length, plain_length, _, _, magic = TRAILER.unpack(trailer)
     if magic != FOOTER_MAGIC or stored_length + TRAILER.size + HEADER_SIZE > size or plain_length > FOOTER_LIMIT:
         message = "the trailer of a pack is damaged"
@@ -91,7 +94,14 @@ def decode_footer(stored: Buffer, trailer: Buffer) -> Footer:
     if digest(stored) != expected:
         message = "the footer of a pack is damaged"
         raise CorruptError(message)
-    plain = memoryview(zstd.decompress(stored, plain_length))
+    try:
+        return _decode_columns(memoryview(zstd.decompress(stored, plain_length)))
+    except (struct.error, ValueError) as error:
+        message = f"the footer of a pack is damaged: {error}"
+        raise CorruptError(message) from error
+
+
+def _decode_columns(plain: memoryview) -> Footer:
     frame_count, chunk_count = COUNTS.unpack_from(plain)
     at = COUNTS.size
     columns: list[memoryview] = []

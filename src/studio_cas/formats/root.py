@@ -116,6 +116,9 @@ def _decode(view: memoryview, expected: ManifestId) -> Root:
     at = 4 + length
     packs, at = _pack_ids(view, at)
     trees, at = _pack_ids(view, at)
+    if at + 20 * count > len(view):
+        message = "it ends early"
+        raise ValueError(message)
     columns = [array("I", bytes(view[at + 4 * count * row : at + 4 * count * (row + 1)])) for row in range(5)]
     rows = [
         LeafRow(

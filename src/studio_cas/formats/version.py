@@ -126,7 +126,7 @@ def decode(data: bytes) -> Version:
             stale=tuple(document["stale"]),
             skipped=tuple(document["skipped"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         message = f"a version record is damaged: {error!r}"
         raise CorruptError(message) from error
 

@@ -37,7 +37,7 @@ class TreeReader:
         if told != (tree.size, tree.files, tree.is_file) or tree.size != sum(row.size for row in tree.leaves):
             message = f"the version record and the root of manifest {version.manifest_id.hex()} do not agree"
             raise CorruptError(message)
-        if tree.is_file and (tree.files != 1 or b"/" in tree.leaves[0].first_path):
+        if tree.is_file and (tree.files != 1 or not tree.leaves or b"/" in tree.leaves[0].first_path):
             message = "the manifest of a single file names no file, or one in another folder; nothing was written"
             raise RefusedError(message)
 
