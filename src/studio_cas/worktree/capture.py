@@ -201,7 +201,8 @@ class _Capture:
             block = cursor.whole_block() if tree.at_boundary else None
             if block is not None:
                 batch = rows.take(len(block.rows))
-                if batch == block.rows and (batch or block.begins_inside):
+                whole = batch == block.rows and (batch or block.begins_inside)
+                if whole and not (cursor.at_last and rows.more()):
                     tree.reuse(block, self._old.leaf_object)
                     cursor.accept()
                     self._progress.advance(block.leaf.size, block.files)
@@ -338,6 +339,13 @@ class _Rows:
         if self._returned:
             return self._returned.popleft()
         return next(self._rows, None)
+
+    def more(self) -> bool:
+        """Whether a row follows."""
+        row = self.next()
+        if row is not None:
+            self._returned.appendleft(row)
+        return row is not None
 
     def take(self, count: int) -> list[Row]:
         """At most `count` rows."""

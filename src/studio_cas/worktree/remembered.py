@@ -74,6 +74,7 @@ class Cursor:
         self._state = state
         self._blocks = state.blocks()
         self._block: Block | None = None
+        self._following = next(self._blocks, None)
         self._index = 0
         self._tried = False
         self._leaf: tuple[Leaf, list[slice]] | None = None
@@ -82,7 +83,7 @@ class Cursor:
         self._advance()
 
     def _advance(self) -> None:
-        self._block = next(self._blocks, None)
+        self._block, self._following = self._following, next(self._blocks, None)
         self._index, self._tried, self._leaf = 0, False, None
         if self._block and self._block.leaf.place:
             self.places[self._block.leaf.leaf_id] = self._block.leaf.place
@@ -92,6 +93,8 @@ class Cursor:
         block = self._block
         if wanted and block and block.leaf.leaf_id != wanted:
             return None
+        if not wanted and any(near and near.begins_inside for near in (block, self._following)):
+            return None  # parts of one file go together: it is added again, entry by entry
         if (
             block is None
             or block.partial
@@ -102,6 +105,11 @@ class Cursor:
             return None
         self._tried = True
         return block
+
+    @property
+    def at_last(self) -> bool:
+        """Whether the next block is the last: it ended with the tree, not where leaves are cut."""
+        return self._following is None
 
     def accept(self) -> None:
         """The block that was offered is reused."""
