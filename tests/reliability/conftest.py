@@ -1,5 +1,7 @@
 """A store in a folder, with its own home."""
 
+import os
+
 import pytest
 
 from studio_cas.store.store import open_store
@@ -29,3 +31,13 @@ def out(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def open_to_all(tmp_path):
+    """Nobody may go through the folders above, and write into the test's own."""
+    folder = tmp_path
+    while os.access(folder, os.W_OK) and folder.parent != folder and not folder.stat().st_mode & 0o001:
+        folder.chmod(folder.stat().st_mode | 0o111)
+        folder = folder.parent
+    tmp_path.chmod(0o777)

@@ -6,6 +6,10 @@ import os
 import random
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def fill(root: Path, seed: int = 1, *, big: int = 3 << 20) -> Path:
@@ -51,3 +55,24 @@ def _snapshot(folder: int, prefix: bytes, found: dict[bytes, tuple[object, ...]]
 def names(folder: Path) -> list[str]:
     """What a folder holds, hidden names included."""
     return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+def as_nobody(work: Callable[[], object]) -> str:
+    """Run `work` in a child that is nobody; its answer, or what it raised, as text."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            answer = work()
+        except BaseException as error:  # noqa: BLE001 (the child's answer)
+            answer = f"{type(error).__name__}: {error}"
+        os.write(writing, str(answer).encode(errors="surrogateescape"))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answers:
+        answer = answers.read().decode()
+    os.waitpid(child, 0)
+    return answer

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from studio_cas.worktree import statcache
 from studio_cas.worktree.materialise import materialise
+from studio_cas.worktree.removal import remove_tree
 from studio_cas.worktree.scan import scan, unreported
-from studio_cas.worktree.staging import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -29,7 +29,7 @@ from studio_cas.worktree import statcache
 from studio_cas.worktree.ignore import matcher
 from studio_cas.worktree.reading import Content, Failure, FileReader
 from studio_cas.worktree.remembered import Cursor, Entry, Parent
-from studio_cas.worktree.scan import Row, row_of, scan
+from studio_cas.worktree.scan import Row, parent_below, row_of, scan
 from studio_cas.worktree.tree_writer import FILES, Item, TreeWriter
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def capture(
     for _ in range(COMMIT_ATTEMPTS):
         work = _Capture(store, root, experiment, tag, progress or Silent(), compression=compression)
         try:
-            return work.run(exclude, ignore, user=user or getpass.getuser(), final=final)
+            return work.run(exclude, ignore, user=user or _user(), final=final)
         except CondemnedError as error:
             store.catalog.forget(error.packs)
             statcache.path_of(store, root).unlink(missing_ok=True)
@@ -95,6 +95,14 @@ def capture(
             work.close()
     message = f"{root}: the collector removed packs while they were used, {COMMIT_ATTEMPTS} times: try again"
     raise TransientError(message)
+
+
+def _user() -> str:
+    """The name of who captures, or the number where this machine knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 class _Capture:
@@ -235,7 +243,8 @@ class _Capture:
 
     def _add_link(self, row: Row) -> None:
         try:
-            target = os.readlink(row.path, dir_fd=self._folder)
+            with parent_below(self._folder, row.path) as (folder, name):
+                target = os.readlink(name, dir_fd=folder)
         except OSError as error:
             self._skip(row.path, f"cannot be read: {error.strerror}")
             return

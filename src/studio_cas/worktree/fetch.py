@@ -11,6 +11,7 @@ import errno
 import os
 import threading
 from collections import deque
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,8 +24,9 @@ from studio_cas.worktree import plan
 from studio_cas.worktree.scan import Row, open_below, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
+    from pathlib import Path
 
     from studio_cas.formats.leaf import Place
     from studio_cas.store.store import Store
@@ -46,6 +48,16 @@ def local_error(error: OSError, path: bytes) -> NoSpaceError | LocalIOError:
         return NoSpaceError(message)
     message = f"{name} could not be written: {error.strerror}"
     return LocalIOError(message)
+
+
+@contextmanager
+def local_errors(path: Path) -> Iterator[None]:
+    """Raises LocalIOError or NoSpaceError for an OSError; `path` is named where the error names nothing."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, str | bytes) else path
+        raise local_error(error, os.fsencode(named)) from error
 
 
 class WholeFile(NamedTuple):
@@ -110,8 +122,7 @@ class Destination:
         self._fd = open_below(self._root, self.path, CREATE if fresh else REWRITE, self._mode())
         if not fresh:
             os.fchmod(self._fd, self._mode() & ~_umask())
-        if self.size:
-            os.ftruncate(self._fd, self.size)
+        self.grow(self.size)
 
     def _mode(self) -> int:
         return 0o777 if self._kind == EntryKind.EXECUTABLE else 0o666
@@ -128,7 +139,8 @@ class Destination:
     def grow(self, size: int) -> None:
         """The file is `size` bytes long, as far as is known."""
         self.size = size
-        os.ftruncate(self._fd, size)
+        if os.fstat(self._fd).st_size < size:  # what an interrupted pull wrote of later parts stays
+            os.ftruncate(self._fd, size)
 
     def holds(self, offset: int, length: int, chunk_id: bytes) -> bool:
         """Whether the chunk is there already."""
@@ -155,6 +167,8 @@ class Destination:
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
         try:
+            if os.fstat(fd).st_size != self.size:
+                os.ftruncate(fd, self.size)
             os.utime(fd, ns=(self._mtime_ns, self._mtime_ns))
             row = row_of(self.path, os.fstat(fd))
         finally:

@@ -13,6 +13,7 @@ import errno
 import os
 import shutil
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,12 +26,13 @@ from studio_cas.formats.root import LeafRow
 from studio_cas.progress import Silent
 from studio_cas.store.trees import TreeReader
 from studio_cas.worktree import statcache
-from studio_cas.worktree.fetch import Fetcher, local_error
+from studio_cas.worktree.fetch import Fetcher, local_error, local_errors
+from studio_cas.worktree.journal import Journal
 from studio_cas.worktree.reconcile import LeafPlan, Reconciler, Reconciliation
 from studio_cas.worktree.remembered import Cursor
-from studio_cas.worktree.scan import Row, open_below, row_of, scan, unreported
+from studio_cas.worktree.scan import Row, open_below, parent_below, row_of, scan
 from studio_cas.worktree.selection import Selection
-from studio_cas.worktree.staging import Staging, remove_tree
+from studio_cas.worktree.staging import Staging
 from studio_cas.worktree.tree_writer import FILES
 from studio_cas.worktree.writing import LeafJob, TreeWriting
 
@@ -91,17 +93,19 @@ def materialise(
     """
     pull = _Pull(store, version, Selection(path, include, exclude), links, progress or Silent())
     dest = Path(os.path.abspath(dest))  # noqa: PTH100 (a link at the end is the destination itself)
-    if dest.is_symlink() and dest.is_dir():
-        dest = dest.resolve()
-    single = pull.single_name()
-    if single is not None:
-        return pull.to_file(dest / os.fsdecode(single) if dest.is_dir() else dest, single, force=force, dry_run=dry_run)
-    if dest.exists() and not dest.is_dir():
-        message = f"{dest} is a file, and {version.name} is a folder: name another destination"
-        raise ConflictError(message)
-    if dest.is_dir() and any(dest.iterdir()):
-        return pull.update(dest, force=force, dry_run=dry_run)
-    return pull.fresh(dest, dry_run=dry_run)
+    with local_errors(dest):
+        if dest.is_symlink() and dest.is_dir():
+            dest = dest.resolve()
+        single = pull.single_name()
+        if single is not None:
+            base = os.fsdecode(single.rpartition(b"/")[2])
+            return pull.to_file(dest / base if dest.is_dir() else dest, single, force=force, dry_run=dry_run)
+        if dest.is_dir():
+            return pull.update(dest, force=force, dry_run=dry_run)
+        if os.path.lexists(dest):
+            message = f"{dest} is a file, and {version.name} is a folder: name another destination"
+            raise ConflictError(message)
+        return pull.fresh(dest, dry_run=dry_run)
 
 
 class _Pull:
@@ -165,14 +169,12 @@ class _Pull:
         return f"{self._version.manifest_id.hex()}{part}"
 
     def _build(self, staging: Staging, state: statcache.StateWriter) -> tuple[Fetcher, TreeWriting]:
+        if staging.resumed and self._selection.filtered:
+            staging.restart()
         folder = _open_folder(staging.tree)
         self._progress.start(f"pull {self._version.name}", self._tree.root.size)
         fetcher = Fetcher(self._store, self._version.name, self._progress.advance)
-        resumed = staging.resumed and not self._selection.filtered
-        if staging.resumed and not resumed:
-            remove_tree(staging.tree)
-            staging.tree.mkdir()
-        writing = TreeWriting(folder, fetcher, self._version.name, resumed=resumed, links=self._links)
+        writing = TreeWriting(folder, fetcher, self._version.name, resumed=staging.resumed, links=self._links)
         jobs: deque[tuple[int, LeafJob, list[tuple[int, bytes]]]] = deque()
         checker = PathOrder()
         made: set[bytes] = {b""}
@@ -201,32 +203,37 @@ class _Pull:
 
     def _make_parents(self, folder: int, names: list[tuple[int, bytes]], leaf: Leaf, made: set[bytes]) -> None:
         """With `include`, folders are not wanted for themselves, but the files in them need them."""
-        for position, name in names:
+        for position, path in names:
             if leaf.attributes[position] & KIND_MASK == EntryKind.FOLDER:
-                made.add(name)
-            parts = name.split(b"/")[:-1]
+                made.add(path)
+            parts = path.split(b"/")[:-1]
             for depth in range(1, len(parts) + 1):
                 parent = b"/".join(parts[:depth])
                 if parent not in made:
                     made.add(parent)
-                    os.mkdir(parent, dir_fd=folder)
+                    with suppress(FileExistsError), parent_below(folder, parent) as (above, name):  # of an earlier try
+                        os.mkdir(name, dir_fd=above)
 
     def _record(self, state: statcache.StateWriter, index: int, job: LeafJob, names: list[tuple[int, bytes]]) -> None:
         """Remember what was written, so that it is known unchanged later."""
         row = self._tree.root.leaves[index]
         leaf = job.leaf
-        if self._flags:
-            leaf = _part(leaf, names)
+        written = [item for item in names if job.rows[item[0]] or leaf_continues(leaf, item[0])]
+        partial = self._flags or len(written) != len(leaf.paths)  # a link that was left out makes it another leaf
+        if partial:
+            leaf = _part(leaf, written)
             row = _row_of_part(leaf)
         rows = [found for position, found in enumerate(job.rows) if found and not leaf_continues(job.leaf, position)]
-        if self._flags and not rows:
+        if partial and not rows:
             return
         leaf_id, plain = leaves.encode(leaf)
-        if self._flags:
+        if partial:
             row = replace(row, leaf_id=leaf_id)
         files = sum(1 for found in rows if found.kind in FILES)
-        inside = statcache.INSIDE if leaf.attributes and leaf.attributes[0] & CONTINUATION else 0
-        state.add(row, files, rows, leaf.packs(), zstd.compress(plain), len(plain), inside | self._flags)
+        flags = statcache.PARTIAL if partial else 0
+        if leaf.attributes and leaf.attributes[0] & CONTINUATION:
+            flags |= statcache.INSIDE
+        state.add(row, files, rows, leaf.packs(), zstd.compress(plain), len(plain), flags)
 
     def _state(self, dest: Path) -> statcache.StateWriter:
         return statcache.StateWriter(statcache.path_of(self._store, dest), statcache.StateReader(None))
@@ -322,37 +329,49 @@ class _Pull:
         """Change what differs in `dest`."""
         folder = _open_folder(dest)
         old = statcache.StateReader(statcache.path_of(self._store, dest))
+        journal = Journal(self._store, dest)
         try:
-            plan = self._reconcile(folder, old, force=force)
+            plan = self._reconcile(folder, old, journal, force=force)
             changes = _changes(plan)
             if plan.conflicts:
                 raise ConflictError(_conflict_message(dest, plan.conflicts))
             if dry_run:
                 return self._report(dest, changes)
-            return self._apply(dest, folder, old, plan, changes)
-        except OSError as error:
-            raise local_error(error, os.fsencode(dest)) from error
+            return self._apply(dest, folder, old, plan, changes, journal)
         finally:
             old.close()
             os.close(folder)
 
-    def _reconcile(self, folder: int, old: statcache.StateReader, *, force: bool) -> Reconciliation:
-        rows = scan(folder, None, set(), unreported)
-        return Reconciler(self._tree, folder, rows, Cursor(old), self._selection).run(force=force)
+    def _reconcile(self, folder: int, old: statcache.StateReader, journal: Journal, *, force: bool) -> Reconciliation:
+        special: list[bytes] = []
+        rows = scan(folder, None, set(), lambda path, _: special.append(path))
+        plan = Reconciler(self._tree, folder, rows, Cursor(old), self._selection, journal).run(force=force)
+        if not force:  # with it, they stay, unless a file takes their place
+            plan.conflicts += special
+        return plan
 
     def _apply(
-        self, dest: Path, folder: int, old: statcache.StateReader, plan: Reconciliation, changes: tuple[Change, ...]
+        self,
+        dest: Path,
+        folder: int,
+        old: statcache.StateReader,
+        plan: Reconciliation,
+        changes: tuple[Change, ...],
+        journal: Journal,
     ) -> MaterialiseResult:
         needed = sum(size for _, size in plan.added) + sum(size for _, _, size in plan.changed)
         self._check_space(dest, needed)
         state = statcache.StateWriter(statcache.path_of(self._store, dest), old)
         try:
-            with Staging(dest, f"update {os.urandom(8).hex()}") as staging:
+            with Staging(dest, f"update {self._stamp()}", inside=True) as staging:
                 fetcher, writing = self._stage(staging, folder, plan, needed)
+                if changes:
+                    journal.begin(self._version, self._selection.path)
                 deleted = _delete(folder, plan)
                 for leaf_plan in plan.leaves:
                     self._settle_leaf(leaf_plan, staging, folder, state)
             state.commit()
+            journal.end()
         finally:
             state.abandon()
         result = self._report(dest, changes, writing, fetcher)
@@ -363,7 +382,15 @@ class _Pull:
         tree = _open_folder(staging.tree)
         self._progress.start(f"pull {self._version.name}", needed)
         fetcher = Fetcher(self._store, self._version.name, self._progress.advance)
-        writing = TreeWriting(tree, fetcher, self._version.name, links=self._links, old=folder, local=plan.local)
+        writing = TreeWriting(
+            tree,
+            fetcher,
+            self._version.name,
+            resumed=staging.resumed,
+            links=self._links,
+            old=folder,
+            local=plan.local,
+        )
         made: set[bytes] = {b""}
         try:
             for leaf_plan in plan.leaves:

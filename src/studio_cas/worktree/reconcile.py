@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from studio_cas.formats.leaf import CONTINUATION, KIND_MASK, EntryKind, PathOrder
 from studio_cas.ids import digest
 from studio_cas.worktree.remembered import Cursor, Parts, order
-from studio_cas.worktree.scan import Row, open_below
+from studio_cas.worktree.scan import Row, open_below, parent_below
 from studio_cas.worktree.tree_writer import FILES
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from studio_cas.formats.leaf import Leaf
     from studio_cas.store.trees import TreeReader
+    from studio_cas.worktree.journal import Journal
     from studio_cas.worktree.remembered import Entry
     from studio_cas.worktree.selection import Selection
     from studio_cas.worktree.statcache import Block
@@ -56,13 +57,20 @@ class Reconciler:
     """Walks destination, stat cache and manifest together, in order of path."""
 
     def __init__(
-        self, tree: TreeReader, folder: int, rows: Iterator[Row], cursor: Cursor, selection: Selection
+        self,
+        tree: TreeReader,
+        folder: int,
+        rows: Iterator[Row],
+        cursor: Cursor,
+        selection: Selection,
+        journal: Journal,
     ) -> None:
         self._tree = tree
         self._folder = folder
         self._rows = rows
         self._cursor = cursor
         self._selection = selection
+        self._journal = journal
         self._ahead: deque[Row] = deque()
         self._keeps = False
         self._decoded: dict[int, tuple[Leaf, list[slice]]] = {}
@@ -149,10 +157,15 @@ class Reconciler:
         """Something that the manifest does not have: deleted, where it is remembered."""
         entry = self._remembered(row)
         if entry is None and row.kind != EntryKind.FOLDER:
-            self.plan.conflicts.append(row.path)
+            self._doubt(row)
         elif entry is not None:
             self._offer(row.path, entry)
         self.plan.removed.append((row.path, row.kind, row.size))
+
+    def _doubt(self, row: Row) -> None:
+        """Something that is not remembered is in the way, unless a pull that stopped had put it there."""
+        if not any(self._holds(row, entry) for entry in self._journal.entries(row.path)):
+            self.plan.conflicts.append(row.path)
 
     def _remembered(self, row: Row) -> Entry | None:
         """The entry of a row that is as it was left."""
@@ -176,7 +189,7 @@ class Reconciler:
         if entry is not None:
             self._offer(row.path, entry)
         elif row.kind != EntryKind.FOLDER:
-            self.plan.conflicts.append(row.path)
+            self._doubt(row)
         if EntryKind.FOLDER in {row.kind, wanted.kind}:
             self.plan.removed.append((row.path, row.kind, row.size))
             self.plan.added.append((name, wanted.size))
@@ -200,7 +213,8 @@ class Reconciler:
             return False
         try:
             if row.kind == EntryKind.LINK:
-                return os.readlink(row.path, dir_fd=self._folder) == wanted.literal
+                with parent_below(self._folder, row.path) as (folder, name):
+                    return os.readlink(name, dir_fd=folder) == wanted.literal
             if row.size != wanted.size:
                 return False
             file = open_below(self._folder, row.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.formats.leaf import EntryKind
@@ -54,6 +55,17 @@ def open_below(root: int, path: bytes, flags: int, mode: int = 0o666) -> int:
     folder = os.open(path[:cut], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
     try:
         return open_below(folder, path[cut + 1 :], flags, mode)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def parent_below(root: int, path: bytes, flags: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The open folder that `path`, however long, lies in below the open folder `root`, and its name there."""
+    parent, _, name = path.rpartition(b"/")
+    folder = open_below(root, parent or b".", os.O_RDONLY | os.O_DIRECTORY | flags)
+    try:
+        yield folder, name
     finally:
         os.close(folder)
 

@@ -14,7 +14,7 @@ from studio_cas.formats.leaf import CONTINUATION, CONTINUED, KIND_MASK, EntryKin
 from studio_cas.ids import digest
 from studio_cas.worktree.fetch import SMALL_BATCH, Destination, Fetcher, WholeFile, local_error, write_to
 from studio_cas.worktree.plan import Wanted
-from studio_cas.worktree.scan import Row, open_below, row_of
+from studio_cas.worktree.scan import Row, open_below, parent_below, row_of
 from studio_cas.worktree.selection import link_leaves
 
 if TYPE_CHECKING:
@@ -114,12 +114,12 @@ class TreeWriting:
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
-            parent, _, last = name.rpartition(b"/")
-            folder = open_below(self._root, parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.mkdir(last, dir_fd=folder)
-            finally:
-                os.close(folder)
+            with parent_below(self._root, name) as (folder, last):
+                try:
+                    os.mkdir(last, dir_fd=folder)
+                except FileExistsError:
+                    if not self._resumed:
+                        raise
 
     def _link(self, name: bytes, target: bytes, mtime_ns: int) -> Row | None:
         if self._links != "allow" and link_leaves(name, target):
@@ -132,16 +132,12 @@ class TreeWriting:
                 "pull with --links=skip to leave such links out, or --links=allow to make them"
             )
             raise RefusedError(message)
-        parent, _, last = name.rpartition(b"/")
-        folder = open_below(self._root, parent or b".", os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with parent_below(self._root, name) as (folder, last):
             if self._resumed:
                 _unlink(last, folder)
             os.symlink(target, last, dir_fd=folder)
             os.utime(last, ns=(mtime_ns, mtime_ns), dir_fd=folder, follow_symlinks=False)
             return row_of(name, os.stat(last, dir_fd=folder, follow_symlinks=False))
-        finally:
-            os.close(folder)
 
     def _file(self, job: LeafJob, position: int, name: bytes, part: slice) -> None:
         leaf = job.leaf
