@@ -14,7 +14,7 @@ from studio_cas.formats.leaf import Place
 from studio_cas.ids import PackId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 SCHEMA = """
@@ -31,25 +31,34 @@ QUERY_SIZE = 500
 
 
 class Catalog:
-    """Safe to use from several threads. Errors of SQLite make it forget, never fail."""
+    """Safe to use from several threads. Errors of SQLite make it forget, never fail; without a disk it is in memory."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._lock = threading.Lock()
         self._connection = self._open()
         self._empty = self._is_empty()
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError:
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            return self._connect()
+        for _ in range(2):
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                return self._connect(str(self._path))
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    break
+                self._throw_away()
+            except OSError:
+                break
+        return self._connect(":memory:")
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+    def _throw_away(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+
+    def _connect(self, where: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(where, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
@@ -60,16 +69,26 @@ class Catalog:
         return connection
 
     def _is_empty(self) -> bool:
-        with contextlib.suppress(sqlite3.Error):
+        with self._forgiving():
             return self._connection.execute("SELECT 1 FROM chunks LIMIT 1").fetchone() is None
         return True
+
+    def _forgiving(self) -> _Forgiving:
+        """What fails inside finds or learns nothing."""
+        return _Forgiving(self._lock, self._replace_damaged)
+
+    def _replace_damaged(self) -> None:
+        """Go on in memory; there will be a new file when the store is opened next."""
+        self._throw_away()
+        self._connection.close()
+        self._connection = self._connect(":memory:")
 
     def lookup(self, ids: Sequence[bytes]) -> dict[bytes, Place]:
         """The places of those of `ids` that are known."""
         found: dict[bytes, Place] = {}
         if self._empty:
             return found
-        with contextlib.suppress(sqlite3.Error), self._lock:
+        with self._forgiving():
             for start in range(0, len(ids), QUERY_SIZE):
                 part = ids[start : start + QUERY_SIZE]
                 marks = ",".join("?" * len(part))
@@ -84,7 +103,7 @@ class Catalog:
 
     def add(self, pack: PackId, chunks: Iterable[tuple[bytes, Place]]) -> None:
         """Learn that `chunks` lie in `pack`; the newest place of a chunk wins."""
-        with contextlib.suppress(sqlite3.Error), self._lock, self._transaction():
+        with self._forgiving(), self._transaction():
             self._connection.execute("INSERT OR IGNORE INTO packs (id) VALUES (?)", (bytes(pack),))
             (number,) = self._connection.execute("SELECT number FROM packs WHERE id = ?", (bytes(pack),)).fetchone()
             self._connection.executemany(
@@ -95,7 +114,7 @@ class Catalog:
 
     def forget(self, packs: Iterable[PackId]) -> None:
         """Forget all chunks of `packs`: they are gone, or about to be."""
-        with contextlib.suppress(sqlite3.Error), self._lock, self._transaction():
+        with self._forgiving(), self._transaction():
             for pack in packs:
                 row = self._connection.execute("SELECT number FROM packs WHERE id = ?", (bytes(pack),)).fetchone()
                 if row:
@@ -104,20 +123,20 @@ class Catalog:
 
     def knows_pack(self, pack: PackId) -> bool:
         """Whether chunks of `pack` were learnt."""
-        with contextlib.suppress(sqlite3.Error), self._lock:
+        with self._forgiving():
             query = "SELECT 1 FROM packs WHERE id = ?"
             return self._connection.execute(query, (bytes(pack),)).fetchone() is not None
         return False
 
     def add_hooks(self, run: str, hooks: Iterable[tuple[bytes, bytes]]) -> None:
         """Learn the (chunk id, pack id) pairs of a run of hooks."""
-        with contextlib.suppress(sqlite3.Error), self._lock, self._transaction():
+        with self._forgiving(), self._transaction():
             self._connection.executemany("INSERT OR IGNORE INTO hooks VALUES (?, ?)", hooks)
             self._connection.execute("INSERT OR IGNORE INTO seen VALUES (?)", (run,))
 
     def unseen(self, runs: Iterable[str]) -> list[str]:
         """Those of `runs` that were not learnt yet."""
-        with contextlib.suppress(sqlite3.Error), self._lock:
+        with self._forgiving():
             seen = {row[0] for row in self._connection.execute("SELECT name FROM seen")}
             return [run for run in runs if run not in seen]
         return []
@@ -125,7 +144,7 @@ class Catalog:
     def hooked(self, ids: Sequence[bytes]) -> set[PackId]:
         """Packs that hold a chunk of `ids`, as the hooks say."""
         packs: set[PackId] = set()
-        with contextlib.suppress(sqlite3.Error), self._lock:
+        with self._forgiving():
             for start in range(0, len(ids), QUERY_SIZE):
                 part = ids[start : start + QUERY_SIZE]
                 marks = ",".join("?" * len(part))
@@ -139,7 +158,8 @@ class Catalog:
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk rolls back by itself
+                self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
 
@@ -147,3 +167,27 @@ class Catalog:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+
+class _Forgiving:
+    """Holds the lock, and swallows errors of SQLite; `replace` is called where the file itself is wrong."""
+
+    def __init__(self, lock: threading.Lock, replace: Callable[[], None]) -> None:
+        self._lock = lock
+        self._replace = replace
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        try:
+            if isinstance(error, sqlite3.Error) and _is_damage(error):
+                self._replace()
+            return isinstance(error, sqlite3.Error)
+        finally:
+            self._lock.release()
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is wrong: SQLITE_CORRUPT, SQLITE_NOTADB. A full or locked disk is another class."""
+    return type(error) is sqlite3.DatabaseError

@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections import deque
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -85,14 +86,15 @@ def capture(
     check_name(tag, "an artifact")
     root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow a link that is itself captured)
     for _ in range(COMMIT_ATTEMPTS):
-        work = _Capture(store, root, experiment, tag, progress or Silent(), compression=compression)
-        try:
-            return work.run(exclude, ignore, user=user or _user(), final=final)
-        except CondemnedError as error:
-            store.catalog.forget(error.packs)
-            statcache.path_of(store, root).unlink(missing_ok=True)
-        finally:
-            work.close()
+        with closing(_Capture(store, root, experiment, tag, progress or Silent(), compression=compression)) as work:
+            try:
+                return work.run(exclude, ignore, user=user or _user(), final=final)
+            except CondemnedError as error:
+                store.catalog.forget(error.packs)
+                statcache.path_of(store, root).unlink(missing_ok=True)
+            except OSError as error:
+                message = f"{root} could not be captured: {error}"
+                raise LocalIOError(message) from error
     message = f"{root}: the collector removed packs while they were used, {COMMIT_ATTEMPTS} times: try again"
     raise TransientError(message)
 
@@ -210,8 +212,7 @@ class _Capture:
             if block is not None:
                 batch = rows.take(len(block.rows))
                 whole = batch == block.rows and (batch or block.begins_inside)
-                if whole and not (cursor.at_last and rows.more()):
-                    tree.reuse(block, self._old.leaf_object)
+                if whole and not (cursor.at_last and rows.more()) and tree.reuse(block, self._old.leaf_object):
                     cursor.accept()
                     self._progress.advance(block.leaf.size, block.files)
                     continue

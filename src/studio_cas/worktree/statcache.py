@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from studio_cas.codec import zstd
+from studio_cas.errors import CorruptError
 from studio_cas.formats import leaf
 from studio_cas.formats.leaf import Place
 from studio_cas.formats.root import LeafRow
@@ -31,13 +34,14 @@ if TYPE_CHECKING:
 
     from studio_cas.store.store import Store
 
-MAGIC = b"SCST0001"
+MAGIC = b"SCST0002"
 END = b"SCSTEND\0"
 # rows, length of paths, packs, first path, stored body, plain body; leaf: id, entries, size, files, place; flags;
-# checksum
-HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s")
+# checksums of the body, and of all before it
+HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s32s")
 BLOCK = b"SCSTBLK\0"
 UNTRUSTED = -1
+ABANDONED_AFTER = 86_400.0  # seconds
 INSIDE, PARTIAL = 1, 2
 
 
@@ -58,6 +62,7 @@ class Block:
     end: int
     body: int
     plain_size: int
+    checksum: bytes
 
 
 def path_of(store: Store, root: Path) -> Path:
@@ -85,9 +90,14 @@ class StateReader:
             self._file = None
         self.complete = False
         self.length = 0
+        self._size = os.fstat(self._file.fileno()).st_size if self._file else 0
 
     def blocks(self) -> Iterator[Block]:
         """Blocks in order of path. `complete` is true once the last one was given."""
+        with suppress(OSError):  # a disk that fails is a cache that knows less
+            yield from self._blocks()
+
+    def _blocks(self) -> Iterator[Block]:
         file = self._file
         while file is not None:
             start = file.tell()
@@ -108,8 +118,10 @@ class StateReader:
         (_, count, paths_length, pack_count, first_length, stored, plain, leaf_id, entries, size, files) = (
             HEADER.unpack(header)[:11]
         )
-        pack, offset, place_stored, place_plain, codec, placed, flags, checksum = HEADER.unpack(header)[11:]
+        pack, offset, place_stored, place_plain, codec, placed, flags, body_sum, checksum = HEADER.unpack(header)[11:]
         length = 41 * count + paths_length + PACK_ID_SIZE * pack_count + first_length
+        if start + HEADER.size + length + stored > self._size:
+            return None
         columns = file.read(length)
         if len(columns) != length or digest(header[:-32] + columns) != checksum:
             return None
@@ -123,12 +135,26 @@ class StateReader:
         row = LeafRow(LeafId(leaf_id), entries, size, columns[at + PACK_ID_SIZE * pack_count :], place)
         body = start + HEADER.size + length
         return Block(
-            row, files, rows, packs, bool(flags & INSIDE), bool(flags & PARTIAL), start, body + stored, body, plain
+            row,
+            files,
+            rows,
+            packs,
+            bool(flags & INSIDE),
+            bool(flags & PARTIAL),
+            start,
+            body + stored,
+            body,
+            plain,
+            body_sum,
         )
 
     def leaf_object(self, block: Block) -> bytes:
         """The plain leaf object of `block`. Raises CorruptError."""
-        return zstd.decompress(self._read(block.body, block.end - block.body), block.plain_size)
+        stored = self._read(block.body, block.end - block.body)
+        if digest(stored) != block.checksum:
+            message = "the stat cache is damaged"
+            raise CorruptError(message)
+        return zstd.decompress(stored, block.plain_size)
 
     def raw(self, start: int, end: int) -> Iterator[bytes]:
         """The bytes [start, end) of the file, in pieces."""
@@ -142,7 +168,10 @@ class StateReader:
     def _read(self, offset: int, length: int) -> bytes:
         if self._file is None:
             return b""
-        return os.pread(self._file.fileno(), length, offset)
+        try:
+            return os.pread(self._file.fileno(), length, offset)
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """Close the file."""
@@ -170,6 +199,7 @@ class StateWriter:
         self._old = old
         self._reused: list[tuple[int, int]] = []
         self._file: BinaryIO | None = None
+        self._failed = False
         self._temporary = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
 
     def reuse(self, block: Block) -> None:
@@ -217,22 +247,34 @@ class StateWriter:
             place.codec if place else 0,
             place is not None,
             flags,
+            digest(stored),
             bytes(32),
         )
-        self._file.write(header[:-32] + digest(header[:-32] + columns) + columns + stored)
+        self._write(header[:-32] + digest(header[:-32] + columns) + columns + stored)
 
     def _copy_reused(self) -> None:
-        if self._file is None:
+        if self._file is None and not self._failed:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
+                _remove_abandoned(self._path)
                 self._file = self._temporary.open("wb")
             except OSError:
-                return  # without a state the next capture reads more, and no more than that
-            self._file.write(MAGIC)
+                self._failed = True
+            self._write(MAGIC)
         for start, end in self._reused:
             for piece in self._old.raw(start, end):
-                self._file.write(piece)
+                self._write(piece)
         self._reused = []
+
+    def _write(self, data: bytes) -> None:
+        """Write, or give up: without a state the next capture reads more, and no more than that."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(data)
+        except OSError:
+            self._failed = True
+            self.abandon()
 
     def commit(self) -> None:
         """Replace the old state, unless nothing changed."""
@@ -244,15 +286,28 @@ class StateWriter:
             return
         try:
             self._copy_reused()
+            self._write(END)
             if self._file is not None:
-                self._file.write(END)
                 self._file.close()
                 self._temporary.replace(self._path)
+                self._file = None
         except OSError:
             self.abandon()
 
     def abandon(self) -> None:
         """Drop what was written."""
-        if self._file is not None:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+            with suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed writers of the state `path` left more than a day ago."""
+    oldest = time.time() - ABANDONED_AFTER
+    for left in path.parent.glob(f"{path.name}.*"):
+        with suppress(OSError):
+            if left.stat().st_mtime < oldest:
+                left.unlink()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.codec import zstd
 from studio_cas.codec.choose import Codec
+from studio_cas.errors import CorruptError
 from studio_cas.formats import leaf as leaves
 from studio_cas.formats import root as roots
 from studio_cas.formats.leaf import EntryKind, Leaf
@@ -150,21 +151,23 @@ class TreeWriter:
         inside = bool(leaf.attributes[0] & leaves.CONTINUATION)
         self._hold(Held(row, files, rows, leaf.packs(), plain, inside))
 
-    def reuse(self, block: Block, read_object: Callable[[Block], bytes]) -> None:
-        """An unchanged leaf, as the stat cache knows it."""
+    def reuse(self, block: Block, read_object: Callable[[Block], bytes]) -> bool:
+        """An unchanged leaf, as the stat cache knows it; False where that is damaged."""
+        plain = b""
+        if block.leaf.place is None:
+            try:
+                plain = read_object(block)
+            except CorruptError:
+                return False
         self.files += block.files
         self.size += block.leaf.size
-        if block.leaf.place is None:
-            self._hold(
-                Held(block.leaf, block.files, block.rows, set(block.packs), read_object(block), block.begins_inside),
-                block,
-            )
-        elif self._held:
-            self._hold(Held(block.leaf, block.files, block.rows, set(block.packs), b"", block.begins_inside), block)
+        if plain or self._held:
+            self._hold(Held(block.leaf, block.files, block.rows, set(block.packs), plain, block.begins_inside), block)
         else:
             self._packs.update(block.packs)
             self._leaves.append(block.leaf)
             self._state.reuse(block)
+        return True
 
     def _hold(self, held: Held, block: Block | None = None) -> None:
         if self._held is not None:
