@@ -126,6 +126,14 @@ class Leaf:
         return (slice(start, end) for start, end in pairwise(ends))
 
 
+def times(nanoseconds: list[int]) -> array[int]:
+    """Modification times as they are stored: those before 1677 or after 2262 become the first or last that fits."""
+    try:
+        return array("q", nanoseconds)
+    except OverflowError:
+        return array("q", (max(-(2**63), min(moment, 2**63 - 1)) for moment in nanoseconds))
+
+
 def encode(leaf: Leaf) -> tuple[LeafId, bytes]:
     """The leaf id, and the object to store: u32 length of the logical part, that part, the places part."""
     logical = leaf.logical()

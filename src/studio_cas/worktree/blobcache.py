@@ -6,19 +6,22 @@ so a folder that somebody changed is noticed and built again; using one that is 
 
 from __future__ import annotations
 
+import fcntl
 import os
-import shutil
 import stat
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from studio_cas.worktree import statcache
+from studio_cas.worktree.fetch import local_errors
 from studio_cas.worktree.materialise import materialise
 from studio_cas.worktree.removal import remove_tree
 from studio_cas.worktree.scan import scan, unreported
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from studio_cas.formats.version import Version
@@ -50,15 +53,35 @@ def ensure(
 ) -> Path:
     """The folder that holds `version`, or the file in it where it is a single file; read-only, and complete."""
     folder = (home or store.home) / FOLDER / version.manifest_id.hex()
-    if not _unchanged(store, folder):
-        remove_tree(folder)
-        if version.is_file:  # it is written into its folder, under its own name
-            folder.mkdir(parents=True, exist_ok=True)
-        materialise(store, version, folder, links=links, progress=progress)
-        _protect(folder)
-        _remember(store, folder)
-    os.utime(folder)
-    return next(folder.iterdir()) if version.is_file else folder
+    with local_errors(folder):
+        if not _unchanged(store, folder):
+            with _locked(folder):
+                if not _unchanged(store, folder):
+                    _build(store, version, folder, links, progress)
+        os.utime(folder)
+        return next(folder.iterdir()) if version.is_file else folder
+
+
+def _build(store: Store, version: Version, folder: Path, links: Links, progress: Progress | None) -> None:
+    remove_tree(folder)
+    if version.is_file:  # it is written into its folder, under its own name
+        folder.mkdir()
+    materialise(store, version, folder, links=links, progress=progress)
+    _protect(folder)
+    _remember(store, folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Only one process builds a folder; the others wait, and find it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_name(f".{folder.name}.lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _unchanged(store: Store, folder: Path) -> bool:
@@ -73,10 +96,14 @@ def _unchanged(store: Store, folder: Path) -> bool:
 
 def _remember(store: Store, folder: Path) -> None:
     path = statcache.path_of(store, folder).with_suffix(".cached")
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(_fingerprint(folder))
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(_fingerprint(folder))
+        temporary.replace(path)
+    except OSError:  # without it the next use builds the folder again
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _fingerprint(folder: Path) -> bytes:
@@ -110,8 +137,9 @@ def list_cached(home: Path) -> list[CachedArtifact]:
     if root.is_dir():
         for folder in root.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
-                size, files = _weigh(folder)
-                found.append(CachedArtifact(folder.name, folder, size, files, folder.stat().st_mtime))
+                with suppress(FileNotFoundError):  # another process cleans
+                    size, files = _weigh(folder)
+                    found.append(CachedArtifact(folder.name, folder, size, files, folder.stat().st_mtime))
     return sorted(found, key=lambda cached: -cached.used)
 
 
@@ -141,10 +169,23 @@ def clean(
             removed.append(cached)
             if not dry_run:
                 doomed = cached.path.with_name(f".{cached.path.name}.{os.getpid()}")
-                cached.path.rename(doomed)  # it disappears at once, or stays whole
-                remove_tree(doomed)
+                with suppress(OSError):  # another process cleans as well
+                    cached.path.rename(doomed)  # it disappears at once, or stays whole
+                    remove_tree(doomed)
     if not dry_run and (home / FOLDER).is_dir():
         for left in (home / FOLDER).glob(".*"):
-            if not left.name.endswith(".studio-partial"):
-                shutil.rmtree(left, ignore_errors=True)
+            _remove_left(left)
     return removed
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what a process that was killed has left; not what one has locked. Locks stay: they are empty."""
+    if path.name.endswith(".lock"):
+        return
+    with suppress(OSError):
+        opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_tree(path)
+        finally:
+            os.close(opened)

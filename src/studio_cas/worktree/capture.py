@@ -100,7 +100,7 @@ def capture(
 
 
 def _user() -> str:
-    """The name of who captures, or the number where this machine knows no name."""
+    """Who runs this: a name, or a number where the system knows no name for it, as in many containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -187,11 +187,15 @@ class _Capture:
         return None if folder else row._replace(path=os.fsencode(self._root.resolve().name))
 
     def _pruned(self, exclude: Sequence[Path]) -> set[tuple[int, int]]:
-        """(device, inode) of the folders to leave out: those given, and what studio itself keeps."""
+        """(device, inode) of the folders to leave out: those given, and what studio itself keeps. Raises UsageError."""
         home = self._store.home
-        candidates = [*exclude, home / "store", home / "blobcache", home / "cache"]
+        kept = [home / "store", home / "blobcache", home / "cache"]
         if self._store.backend.local:
-            candidates.append(Path(self._store.url))
+            kept.append(Path(self._store.url))
+        if any(self._root.resolve().is_relative_to(path.resolve()) for path in kept):
+            message = f"{self._root} belongs to studio itself: a store cannot be captured into a store"
+            raise UsageError(message)
+        candidates = [*exclude, *kept]
         pruned = set()
         for path in candidates:
             try:
@@ -234,7 +238,7 @@ class _Capture:
         elif row.kind == EntryKind.LINK:
             self._add_link(row)
         else:
-            self._add_file(row, entry)
+            self._add_file(row, entry, remembered)
 
     def _keep(self, row: Row, entry: Entry, remembered: Row) -> None:
         """An entry as it was captured before."""
@@ -252,11 +256,12 @@ class _Capture:
         remembered = statcache.trusted(row, time.time_ns())
         self._tree.add(Item(row.path, EntryKind.LINK, Profile.CDC, 0, row.mtime_ns, target, None, remembered))
 
-    def _add_file(self, row: Row, entry: Entry | None) -> None:
+    def _add_file(self, row: Row, entry: Entry | None, remembered: Row | None) -> None:
         if entry is None:
             self._parent.learn(row.path)
+        grown = entry is not None and remembered is not None and row.size > entry.size and _same_file(row, remembered)
         try:
-            content = self._reader.read(row, entry.chunks if entry else None)
+            content = self._reader.read(row, entry.chunks if entry and grown else None)
         except OSError as error:
             self._skip(row.path, f"cannot be read: {error.strerror}")
             return
@@ -335,6 +340,11 @@ class _Capture:
         self._state.abandon()
         if self._folder >= 0:
             os.close(self._folder)
+
+
+def _same_file(row: Row, other: Row) -> bool:
+    """Whether both are one file: a log that only grew is not another one in its place."""
+    return (row.inode, row.device) == (other.inode, other.device)
 
 
 class _Rows:

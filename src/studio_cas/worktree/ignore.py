@@ -21,6 +21,19 @@ IGNORE_FILE = ".studioml_ignore"
 PARTIAL_SUFFIX = b".studio-partial"
 
 
+def compiled(patterns: Sequence[str], where: str) -> Callable[[str], bool]:
+    """Whether a path, with a slash at the end for a folder, matches gitignore `patterns`. Raises UsageError."""
+    import re
+
+    import pathspec
+
+    try:
+        return pathspec.GitIgnoreSpec.from_lines(patterns).match_file
+    except (ValueError, re.error) as error:
+        message = f"{where}: a pattern makes no sense: {error}"
+        raise UsageError(message) from error
+
+
 def matcher(root: Path, patterns: Sequence[str] = ()) -> Ignored | None:
     """A function of (relative path, is a folder) that says what to leave out, or None where nothing is.
 
@@ -32,16 +45,10 @@ def matcher(root: Path, patterns: Sequence[str] = ()) -> Ignored | None:
         lines += (root / IGNORE_FILE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     if not lines:
         return None
-    import pathspec
-
-    try:
-        spec = pathspec.GitIgnoreSpec.from_lines(lines)
-    except ValueError as error:
-        message = f"{root / IGNORE_FILE}: {error}"
-        raise UsageError(message) from error
+    match_file = compiled(lines, str(root / IGNORE_FILE))
 
     def ignored(path: bytes, folder: bool) -> bool:  # noqa: FBT001 (an inner loop calls it)
         text = os.fsdecode(path)
-        return spec.match_file(text + "/" if folder else text)
+        return match_file(text + "/" if folder else text)
 
     return ignored

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from studio_cas.worktree.ignore import compiled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -47,9 +49,7 @@ class Selection:
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     if not patterns:
         return None
-    import pathspec
-
-    return pathspec.GitIgnoreSpec.from_lines(patterns).match_file
+    return compiled(patterns, "include and exclude")
 
 
 def link_leaves(path: bytes, target: bytes) -> bool:

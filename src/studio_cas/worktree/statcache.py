@@ -41,6 +41,7 @@ END = b"SCSTEND\0"
 HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s32s")
 BLOCK = b"SCSTBLK\0"
 UNTRUSTED = -1
+FOLDER = leaf.EntryKind.FOLDER
 ABANDONED_AFTER = 86_400.0  # seconds
 INSIDE, PARTIAL = 1, 2
 
@@ -72,7 +73,7 @@ def path_of(store: Store, root: Path) -> Path:
 
 def trusted(row: Row, now_ns: int) -> Row:
     """`row`, or a row that equals nothing where its times are too young to trust."""
-    if max(row.mtime_ns, row.ctime_ns) > now_ns - steady.TICK_NS and row.kind != leaf.EntryKind.FOLDER:
+    if steady.touched(row.mtime_ns, row.ctime_ns, now_ns) > now_ns - steady.TICK_NS and row.kind != FOLDER:
         return row._replace(mtime_ns=UNTRUSTED)
     return row
 
@@ -220,8 +221,8 @@ class StateWriter:
             (
                 bytes(entry.kind for entry in rows),
                 array("Q", (entry.size for entry in rows)).tobytes(),
-                array("q", (entry.mtime_ns for entry in rows)).tobytes(),
-                array("q", (entry.ctime_ns for entry in rows)).tobytes(),
+                leaf.times([entry.mtime_ns for entry in rows]).tobytes(),
+                leaf.times([entry.ctime_ns for entry in rows]).tobytes(),
                 array("Q", (entry.inode for entry in rows)).tobytes(),
                 array("Q", (entry.device for entry in rows)).tobytes(),
                 b"\0".join(entry.path for entry in rows),

@@ -52,13 +52,22 @@ def wait_after(file: int, name: bytes, before: os.stat_result, clock_ns: Callabl
     after = os.fstat(file)
     if free is False or not same(before, after):
         return PAUSE_NS
-    quiet = clock_ns() - max(after.st_mtime_ns, after.st_ctime_ns)
+    now = clock_ns()
+    quiet = now - touched(after.st_mtime_ns, after.st_ctime_ns, now)
     if free:
         return 0 if quiet > TICK_NS else TICK_NS
     if quiet < SETTLE_NS:
         return SETTLE_NS - max(0, quiet)
     complete = completeness.probe(name, after.st_size, lambda at, length: os.pread(file, length, at))
     return PAUSE_NS if complete is False else 0
+
+
+def touched(mtime_ns: int, ctime_ns: int, now_ns: int) -> int:
+    """When a file was last written, at the latest. A modification time in the future was set by hand: it tells nothing.
+
+    The time of the last change of the inode cannot be set; it moves with every write.
+    """
+    return ctime_ns if mtime_ns > now_ns else max(mtime_ns, ctime_ns)
 
 
 def same(before: os.stat_result, after: os.stat_result) -> bool:

@@ -231,7 +231,7 @@ def _leaf_of(entries: list[tuple[Item, int, slice]]) -> Leaf:
     leaf.paths = [item.path for item in items]
     leaf.attributes = bytearray(attribute | item.profile << leaves.PROFILE_SHIFT for item, attribute, _ in entries)
     leaf.literals = [item.literal for item in items]
-    leaf.mtimes.extend([item.mtime_ns for item in items])
+    leaf.mtimes.extend(leaves.times([item.mtime_ns for item in items]))
     leaf.counts.extend([part.stop - part.start for _, _, part in entries])
     ids, lengths, places = leaf.ids, leaf.lengths, leaf.places
     for item, attribute, part in entries:

@@ -1,0 +1,33 @@
+"""A store in memory, and one in a folder, each with its own home."""
+
+import pytest
+
+from studio_cas.backends.memory import MemoryBackend
+from studio_cas.store.store import open_store
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture(params=["memory", "local"])
+def store(request, tmp_path, home):
+    where = MemoryBackend() if request.param == "memory" else tmp_path / "store"
+    with open_store(where, home=home) as opened:
+        yield opened
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder that holds destinations and nothing else."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
