@@ -28,8 +28,8 @@ from studio_cas.store.trees import TreeReader
 from studio_cas.worktree import statcache
 from studio_cas.worktree.fetch import Fetcher, local_error, local_errors
 from studio_cas.worktree.journal import Journal
-from studio_cas.worktree.reconcile import LeafPlan, Reconciler, Reconciliation
-from studio_cas.worktree.remembered import Cursor
+from studio_cas.worktree.reconcile import LeafPlan, Reconciler, Reconciliation, holds
+from studio_cas.worktree.remembered import Cursor, Parent
 from studio_cas.worktree.scan import Row, open_below, parent_below, row_of, scan
 from studio_cas.worktree.selection import Selection
 from studio_cas.worktree.staging import Staging
@@ -282,6 +282,8 @@ class _Pull:
         if dest.is_dir():
             message = f"{dest} is a folder, and {self._version.name} is a file: name another destination"
             raise ConflictError(message)
+        if exists and self._equals(dest, name):
+            return self._report(dest, ())
         if exists and not force and not self._replaceable(dest):
             message = (
                 f"{dest} is there already, with other content: name another destination, or use --force to replace it"
@@ -309,8 +311,18 @@ class _Pull:
         except OSError:
             return  # without it the next pull over this file asks for --force
 
+    def _equals(self, dest: Path, name: bytes) -> bool:
+        """Whether the file or link at `dest` is what is to be written."""
+        row = row_of(os.fsencode(dest.name), dest.lstat())
+        wanted = Parent(self._store, self._version).entry(name)
+        folder = _open_folder(dest.parent)
+        try:
+            return row is not None and wanted is not None and holds(folder, row, wanted)
+        finally:
+            os.close(folder)
+
     def _replaceable(self, dest: Path) -> bool:
-        """Whether the file was pulled or captured, and is unchanged since, or equals what is to be written."""
+        """Whether the file was pulled or captured, and is unchanged since."""
         row = row_of(b"", dest.lstat())
         try:
             if statcache.path_of(self._store, dest).with_suffix(".pulled").read_text() == repr(tuple(row or ())):

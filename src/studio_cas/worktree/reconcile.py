@@ -164,7 +164,7 @@ class Reconciler:
 
     def _doubt(self, row: Row) -> None:
         """Something that is not remembered is in the way, unless a pull that stopped had put it there."""
-        if not any(self._holds(row, entry) for entry in self._journal.entries(row.path)):
+        if not any(holds(self._folder, row, entry) for entry in self._journal.entries(row.path)):
             self.plan.conflicts.append(row.path)
 
     def _remembered(self, row: Row) -> Entry | None:
@@ -184,7 +184,7 @@ class Reconciler:
         entry = self._remembered(row)
         if entry is not None and _equal(entry, wanted):
             return True
-        if entry is None and self._holds(row, wanted):
+        if entry is None and holds(self._folder, row, wanted):
             return True
         if entry is not None:
             self._offer(row.path, entry)
@@ -207,29 +207,6 @@ class Reconciler:
                 return entry
             index, position = index + 1, 0
 
-    def _holds(self, row: Row, wanted: Entry) -> bool:
-        """Whether the file or link at `row` has the bytes of `wanted`, by reading it."""
-        if row.kind != wanted.kind:
-            return False
-        try:
-            if row.kind == EntryKind.LINK:
-                with parent_below(self._folder, row.path) as (folder, name):
-                    return os.readlink(name, dir_fd=folder) == wanted.literal
-            if row.size != wanted.size:
-                return False
-            file = open_below(self._folder, row.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return False
-        try:
-            if wanted.chunks is None:
-                return os.read(file, wanted.size + 1) == wanted.literal
-            pairs = zip(wanted.chunks.ids, wanted.chunks.lengths, strict=True)
-            return all(digest(os.read(file, length)) == chunk_id for chunk_id, length in pairs)
-        except OSError:
-            return False
-        finally:
-            os.close(file)
-
     def _offer(self, path: bytes, entry: Entry) -> None:
         """The chunks of a file that is here, and unchanged, need not be fetched."""
         if entry.chunks is None or entry.kind not in FILES or len(self.plan.local) > LOCAL_LIMIT:
@@ -244,3 +221,27 @@ def _equal(a: Entry, b: Entry) -> bool:
     if (a.kind, a.size, a.literal) != (b.kind, b.size, b.literal):
         return False
     return (a.chunks.ids if a.chunks else []) == (b.chunks.ids if b.chunks else [])
+
+
+def holds(root: int, row: Row, wanted: Entry) -> bool:
+    """Whether the file or link at `row`, below the open folder `root`, has the bytes of `wanted`, by reading it."""
+    if row.kind != wanted.kind:
+        return False
+    try:
+        if row.kind == EntryKind.LINK:
+            with parent_below(root, row.path) as (folder, name):
+                return os.readlink(name, dir_fd=folder) == wanted.literal
+        if row.size != wanted.size:
+            return False
+        file = open_below(root, row.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        if wanted.chunks is None:
+            return os.read(file, wanted.size + 1) == wanted.literal
+        pairs = zip(wanted.chunks.ids, wanted.chunks.lengths, strict=True)
+        return all(digest(os.read(file, length)) == chunk_id for chunk_id, length in pairs)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
