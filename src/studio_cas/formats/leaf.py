@@ -159,6 +159,9 @@ def decode(data: Buffer, expected: LeafId) -> Leaf:
 
 def _decode_logical(view: memoryview) -> Leaf:
     magic, entries, chunks, paths_length, literals_length = COUNTS.unpack_from(view)
+    if entries > ENTRY_LIMIT or chunks > CHUNK_LIMIT + PART_LIMIT:
+        message = f"a leaf of {entries} entries and {chunks} chunks is beyond any limit"
+        raise RefusedError(message)
     reader = _Columns(view, COUNTS.size)
     leaf = Leaf()
     leaf.attributes = bytearray(reader.take(entries))
@@ -221,24 +224,42 @@ class _Columns:
 class PathOrder:
     """Checks, entry after entry, that paths ascend by component and that each lies in a folder that came before.
 
-    So no file is ever written through a symlink, and no path is written twice.
+    So no file is ever written through a symlink, and no path is written twice. Only a file has parts, and they follow
+    one another.
     """
 
     def __init__(self) -> None:
         self._folders: list[bytes] = [b""]
         self._last: bytes | None = None
+        self._kind = 0
+        self._continued: bool | None = False  # None: not known
 
     def check(self, path: bytes, attribute: int) -> None:
         """Raises RefusedError."""
-        if not (attribute & CONTINUATION and path == self._last):
-            folders = self._folders
-            parent = path.rpartition(b"/")[0]
-            while parent != folders[-1] and len(folders) > 1:
-                folders.pop()
-            ascending = self._last is None or path.replace(b"/", b"\0") > self._last.replace(b"/", b"\0")
-            if parent != folders[-1] or not ascending or attribute & CONTINUATION:
-                message = f"the manifest names {path!r} out of order or outside a folder; nothing more was written"
-                raise RefusedError(message)
-        if attribute & KIND_MASK == EntryKind.FOLDER:
+        kind = attribute & KIND_MASK
+        if self._continued or attribute & CONTINUATION:
+            goes_on = self._continued is not False and bool(attribute & CONTINUATION)
+            sound = goes_on and (path, kind) == (self._last, self._kind)
+        else:
+            sound = self._follows(path)
+        continued = bool(attribute & CONTINUED)
+        if not sound or (continued and kind not in (EntryKind.FILE, EntryKind.EXECUTABLE)):
+            message = f"the manifest names {path!r} out of order or outside a folder; nothing more was written"
+            raise RefusedError(message)
+        if kind == EntryKind.FOLDER:
             self._folders.append(path)
-        self._last = path
+        self._last, self._kind, self._continued = path, kind, continued
+
+    def skipped(self, path: bytes, kind: int) -> None:
+        """The same for an entry of a leaf that is not read: whether its file goes on in the next leaf is not known."""
+        self.check(path, kind)
+        self._continued = None
+
+    def _follows(self, path: bytes) -> bool:
+        """Whether the path comes after the last, in a folder that was named."""
+        folders = self._folders
+        parent = path.rpartition(b"/")[0]
+        while parent != folders[-1] and len(folders) > 1:
+            folders.pop()
+        ascending = self._last is None or path.replace(b"/", b"\0") > self._last.replace(b"/", b"\0")
+        return parent == folders[-1] and ascending

@@ -68,14 +68,22 @@ class TreeReader:
 
     def leaf(self, index: int) -> Leaf:
         """Leaf `index`, verified."""
-        row = self.root.leaves[index]
         with named(self._version):
-            if row.place is not None:
-                return self._decoded(row.place, lambda plain: _checked(row, plain))
-            if index not in self._embedded:
-                message = f"leaf {index} is missing from the version record"
+            if index >= len(self.root.leaves):
+                message = "the last file of the manifest has no end"
                 raise CorruptError(message)
-            return _checked(row, self._embedded[index])
+            found = self._leaf(index, self.root.leaves[index])
+            if self.root.is_file:
+                _check_single(found, self.root.leaves[0].first_path)
+            return found
+
+    def _leaf(self, index: int, row: LeafRow) -> Leaf:
+        if row.place is not None:
+            return self._decoded(row.place, lambda plain: _checked(row, plain))
+        if index not in self._embedded:
+            message = f"leaf {index} is missing from the version record"
+            raise CorruptError(message)
+        return _checked(row, self._embedded[index])
 
     def leaves(self) -> Iterator[tuple[LeafRow, Leaf]]:
         """All leaves in order of path."""
@@ -90,6 +98,14 @@ def _checked(row: LeafRow, plain: bytes) -> Leaf:
         message = f"leaf {row.leaf_id.hex()} is not what the root says of it"
         raise CorruptError(message)
     return found
+
+
+def _check_single(found: Leaf, path: bytes) -> None:
+    """A single file is nothing else, and nothing beside it."""
+    kinds = {attribute & leaf.KIND_MASK for attribute in found.attributes}
+    if set(found.paths) != {path} or not kinds <= {leaf.EntryKind.FILE, leaf.EntryKind.EXECUTABLE}:
+        message = "the manifest of a single file holds something else; nothing was written"
+        raise RefusedError(message)
 
 
 class named:  # noqa: N801 (reads as a verb: `with named(version):`)
