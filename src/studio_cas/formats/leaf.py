@@ -232,13 +232,13 @@ class PathOrder:
         self._folders: list[bytes] = [b""]
         self._last: bytes | None = None
         self._kind = 0
-        self._continued: bool | None = False  # None: not known
+        self._continued = False
 
     def check(self, path: bytes, attribute: int) -> None:
         """Raises RefusedError."""
         kind = attribute & KIND_MASK
         if self._continued or attribute & CONTINUATION:
-            goes_on = self._continued is not False and bool(attribute & CONTINUATION)
+            goes_on = self._continued and bool(attribute & CONTINUATION)
             sound = goes_on and (path, kind) == (self._last, self._kind)
         else:
             sound = self._follows(path)
@@ -249,11 +249,6 @@ class PathOrder:
         if kind == EntryKind.FOLDER:
             self._folders.append(path)
         self._last, self._kind, self._continued = path, kind, continued
-
-    def skipped(self, path: bytes, kind: int) -> None:
-        """The same for an entry of a leaf that is not read: whether its file goes on in the next leaf is not known."""
-        self.check(path, kind)
-        self._continued = None
 
     def _follows(self, path: bytes) -> bool:
         """Whether the path comes after the last, in a folder that was named."""

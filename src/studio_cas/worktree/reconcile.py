@@ -87,7 +87,7 @@ class Reconciler:
                     self._cursor.accept()
                     self.plan.leaves.append(LeafPlan(index, block))
                     for known in block.rows:  # paths are checked whole, whatever is skipped
-                        checker.skipped(known.path, known.kind)
+                        checker.check(known.path, known.kind)
                     continue
                 self._ahead.extendleft(reversed(batch))
             self._plan_leaf(index, checker)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from studio_cas.chunking.profile import Profile
 from studio_cas.errors import StudioError
 from studio_cas.formats import leaf as leaves
-from studio_cas.formats.leaf import CONTINUED, KIND_MASK, PROFILE_SHIFT
+from studio_cas.formats.leaf import CONTINUED, KIND_MASK, PROFILE_SHIFT, EntryKind
 from studio_cas.store.ingest import Chunks
 from studio_cas.store.trees import TreeReader
 
@@ -78,7 +78,6 @@ class Cursor:
         self._index = 0
         self._tried = False
         self._leaf: tuple[Leaf, list[slice]] | None = None
-        self.reused_last = False
         self.places: dict[LeafId, Place] = {}
         self._advance()
 
@@ -93,15 +92,11 @@ class Cursor:
         block = self._block
         if wanted and block and block.leaf.leaf_id != wanted:
             return None
-        if not wanted and any(near and near.begins_inside for near in (block, self._following)):
-            return None  # parts of one file go together: it is added again, entry by entry
-        if (
-            block is None
-            or block.partial
-            or self._index
-            or self._tried
-            or (block.begins_inside and not self.reused_last)
-        ):
+        if any(near and near.begins_inside for near in (block, self._following)):
+            return None  # parts of one file go together: it is looked at again, entry by entry
+        if block and self._following is None and block.leaf.size != _size(block):
+            return None  # the same, where the stat cache lost what followed
+        if block is None or block.partial or self._index or self._tried:
             return None
         self._tried = True
         return block
@@ -114,12 +109,10 @@ class Cursor:
     def accept(self) -> None:
         """The block that was offered is reused."""
         self._advance()
-        self.reused_last = True
 
     def find(self, path: bytes) -> Row | None:
         """The remembered row of `path`; rows before it are passed over."""
         key = order(path)
-        self.reused_last = False
         while self._block is not None:
             rows = self._block.rows
             while self._index < len(rows):
@@ -154,6 +147,11 @@ class Cursor:
             leaf = leaves.decode(self._state.leaf_object(block), block.leaf.leaf_id)
             self._leaf = (leaf, list(leaf.chunk_slices()))
         return self._leaf
+
+
+def _size(block: Block) -> int:
+    """The bytes of the files that begin in a leaf, which is the leaf's size where no file goes on in another."""
+    return sum(row.size for row in block.rows if row.kind in (EntryKind.FILE, EntryKind.EXECUTABLE))
 
 
 class Parent:
