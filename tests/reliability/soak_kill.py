@@ -5,6 +5,8 @@ version pulls completely and equals what was captured, the next capture and pull
 as it was, and beside the destination there is nothing.
 """
 
+# ruff: noqa: T201
+
 from __future__ import annotations
 
 import argparse

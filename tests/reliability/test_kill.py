@@ -1,13 +1,43 @@
 """A few kills of the soak (soak_kill.py): whatever is killed, versions are whole, and the next try succeeds."""
 
+import os
+
 import pytest
+from tests.reliability.folders import fill, names
 from tests.reliability.soak_kill import ACTIONS, Soak
+
+from studio_cas.worktree import materialise as pulls
+from studio_cas.worktree.capture import capture
+from studio_cas.worktree.materialise import materialise
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_versions_are_whole_whatever_was_killed(tmp_path, seed):
     soak = Soak(tmp_path, seed)
-    for _ in range(8):
+    for _ in range(7):
         soak.kill()
     soak.verify_all()
     assert set(soak.killed) == set(ACTIONS)
+
+
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_pull_that_is_killed_when_all_is_in_place_leaves_nothing_to_the_next(store, work, out, monkeypatch, what):
+    fill(work)
+    version = capture(store, work if what == "folder" else work / "big", "exp", "tag").version
+    installing = "_install" if what == "folder" else "_replace"
+    install = getattr(pulls, installing)
+
+    def killed(*arguments):
+        install(*arguments)
+        os._exit(9)
+
+    monkeypatch.setattr(pulls, installing, killed)
+    child = os.fork()
+    if not child:
+        materialise(store, version, out / "here")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert names(out) == [".here.studio-partial", "here"]
+    monkeypatch.undo()
+    materialise(store, version, out / "here")
+    assert names(out) == ["here"]

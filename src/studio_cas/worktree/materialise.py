@@ -32,7 +32,7 @@ from studio_cas.worktree.reconcile import LeafPlan, Reconciler, Reconciliation, 
 from studio_cas.worktree.remembered import Cursor, Parent
 from studio_cas.worktree.scan import Row, open_below, parent_below, row_of, scan
 from studio_cas.worktree.selection import Selection
-from studio_cas.worktree.staging import Staging
+from studio_cas.worktree.staging import Staging, sweep
 from studio_cas.worktree.tree_writer import FILES
 from studio_cas.worktree.writing import LeafJob, TreeWriting
 
@@ -96,16 +96,23 @@ def materialise(
     with local_errors(dest):
         if dest.is_symlink() and dest.is_dir():
             dest = dest.resolve()
-        single = pull.single_name()
-        if single is not None:
-            base = os.fsdecode(single.rpartition(b"/")[2])
-            return pull.to_file(dest / base if dest.is_dir() else dest, single, force=force, dry_run=dry_run)
-        if dest.is_dir():
-            return pull.update(dest, force=force, dry_run=dry_run)
-        if os.path.lexists(dest):
-            message = f"{dest} is a file, and {version.name} is a folder: name another destination"
-            raise ConflictError(message)
-        return pull.fresh(dest, dry_run=dry_run)
+        result = _materialise(pull, dest, force=force, dry_run=dry_run)
+        if not dry_run:
+            sweep(result.path)
+        return result
+
+
+def _materialise(pull: _Pull, dest: Path, *, force: bool, dry_run: bool) -> MaterialiseResult:
+    single = pull.single_name()
+    if single is not None:
+        base = os.fsdecode(single.rpartition(b"/")[2])
+        return pull.to_file(dest / base if dest.is_dir() else dest, single, force=force, dry_run=dry_run)
+    if dest.is_dir():
+        return pull.update(dest, force=force, dry_run=dry_run)
+    if os.path.lexists(dest):
+        message = f"{dest} is a file, and {pull.name} is a folder: name another destination"
+        raise ConflictError(message)
+    return pull.fresh(dest, dry_run=dry_run)
 
 
 class _Pull:
@@ -119,6 +126,11 @@ class _Pull:
         self._progress = progress
         self._tree = TreeReader(store, version)
         self._flags = 0 if selection.everything else statcache.PARTIAL
+
+    @property
+    def name(self) -> str:
+        """Of the version."""
+        return self._version.name
 
     def single_name(self) -> bytes | None:
         """The path of the single file that is wanted, or None where a folder is. Raises NotFoundError."""

@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from studio_cas.errors import ConflictError, StoreUnavailableError
+from studio_cas.errors import ConflictError, LocalIOError, StoreUnavailableError
 from studio_cas.worktree.fetch import local_error
 from studio_cas.worktree.ignore import PARTIAL_SUFFIX
 from studio_cas.worktree.removal import remove_tree
@@ -130,3 +130,12 @@ class Staging:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def sweep(destination: Path) -> None:
+    """Remove what a killed pull left beside or in a destination that is complete by now."""
+    for inside in (False, True):
+        left = Staging(destination, "", inside=inside)
+        if os.path.lexists(left.path):
+            with suppress(ConflictError, LocalIOError), left:
+                pass
