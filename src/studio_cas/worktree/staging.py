@@ -51,6 +51,7 @@ class Staging:
             self._take()
             self._open()
         except OSError as error:
+            self._discard()
             self._close()
             raise local_error(error, os.fsencode(self.path)) from error
         except BaseException:
@@ -106,6 +107,14 @@ class Staging:
         """Remove the tree; whatever is left of it after a crash is no tree of any stamp."""
         (self.path / "manifest").write_bytes(b"")
         remove_tree(self.tree)
+
+    def _discard(self) -> None:
+        """Leave nothing of what could not be begun."""
+        with suppress(OSError):
+            if self._lock >= 0:
+                (self.path / "manifest").unlink(missing_ok=True)
+                remove_tree(self.tree)
+                self.path.rmdir()
 
     def restart(self) -> None:
         """Begin with an empty tree."""
