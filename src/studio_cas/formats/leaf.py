@@ -69,6 +69,9 @@ class Place(NamedTuple):
     codec: int
 
 
+_KNOWN = bytes(attribute for attribute in range(256) if attribute & KIND_MASK <= EntryKind.LINK)
+
+
 @dataclass(slots=True)
 class Leaf:
     """Columns of entries and of their chunks; built by appending, then encoded once."""
@@ -185,6 +188,9 @@ def _decode_logical(view: memoryview) -> Leaf:
     ):
         message = "its columns do not fit together"
         raise ValueError(message)
+    if leaf.attributes.translate(None, delete=_KNOWN):
+        message = "the manifest has an entry of unknown kind: upgrade studio_cas to read it"
+        raise CorruptError(message)
     if entries and _UNSAFE.search(paths):
         message = "the manifest names an unsafe path (absolute, empty, or with '..'); nothing was written"
         raise RefusedError(message)

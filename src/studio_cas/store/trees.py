@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from studio_cas.store.store import Store
 
 T = TypeVar("T")
+SIZE_LIMIT = 1 << 60
 
 
 class TreeReader:
@@ -37,7 +38,10 @@ class TreeReader:
         if told != (tree.size, tree.files, tree.is_file) or tree.size != sum(row.size for row in tree.leaves):
             message = f"the version record and the root of manifest {version.manifest_id.hex()} do not agree"
             raise CorruptError(message)
-        if tree.is_file and (tree.files != 1 or not tree.leaves or b"/" in tree.leaves[0].first_path):
+        if tree.size >= SIZE_LIMIT:
+            message = f"the manifest speaks of {tree.size:,} bytes, which no disk holds; nothing was written"
+            raise RefusedError(message)
+        if tree.is_file and (tree.files != 1 or not tree.leaves or not _is_name(tree.leaves[0].first_path)):
             message = "the manifest of a single file names no file, or one in another folder; nothing was written"
             raise RefusedError(message)
 
@@ -70,9 +74,12 @@ class TreeReader:
         """Leaf `index`, verified."""
         with named(self._version):
             if index >= len(self.root.leaves):
-                message = "the last file of the manifest has no end"
-                raise CorruptError(message)
+                message = "a file of the manifest goes on where nothing is"
+                raise RefusedError(message)
             found = self._leaf(index, self.root.leaves[index])
+            if index == len(self.root.leaves) - 1 and found.attributes[-1] & leaf.CONTINUED:
+                message = "the last file of the manifest has no end"
+                raise RefusedError(message)
             if self.root.is_file:
                 _check_single(found, self.root.leaves[0].first_path)
             return found
@@ -89,6 +96,10 @@ class TreeReader:
         """All leaves in order of path."""
         for index, row in enumerate(self.root.leaves):
             yield row, self.leaf(index)
+
+
+def _is_name(path: bytes) -> bool:
+    return path not in {b"", b".", b".."} and b"/" not in path and b"\0" not in path
 
 
 def _checked(row: LeafRow, plain: bytes) -> Leaf:

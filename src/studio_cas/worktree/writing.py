@@ -132,6 +132,9 @@ class TreeWriting:
                 "pull with --links=skip to leave such links out, or --links=allow to make them"
             )
             raise RefusedError(message)
+        if b"\0" in target:
+            message = f"{self._name}: the target of the link {os.fsdecode(name)} is no path"
+            raise RefusedError(message)
         with parent_below(self._root, name) as (folder, last):
             if self._resumed:
                 _unlink(last, folder)
