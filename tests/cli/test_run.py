@@ -16,7 +16,7 @@ import pytest
 
 from studio_cas.backends.local import LocalBackend
 from studio_cas.experiment import records
-from studio_cas.formats.experiment import attempt_key, decode_created, decode_ended, decode_started
+from studio_cas.formats.experiment import Stop, attempt_key, decode_created, decode_ended, decode_started
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import list_tags, list_versions
 from studio_cas.worktree.listing import entries, read_file
@@ -439,6 +439,42 @@ def test_a_second_ctrl_c_kills_the_script_and_the_last_capture_is_made(terminal,
     assert process.returncode == 137
     assert stored("exp", "w") == {"file": b"x"}
     assert record(terminal, "exp", "ended").status == "stopped"
+
+
+def test_a_record_in_the_store_stops_the_run_wherever_it_is(terminal, script, stored):
+    text = (
+        "import time\nfrom studio import fs_tracker\nprint('ready', flush=True)\ntry:\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    open(fs_tracker.get_artifact('w') + '/saved', 'w').write('x')"
+    )
+    process = start(terminal, "run", "-e", "exp", "--interval", "1s", "-c", "~/w:w", script(text))
+    assert process.stdout.readline() == b"ready\n"
+    created = record(terminal, "exp", "created")
+    records.request_stop(LocalBackend(terminal.store), created, Stop(time.time(), "ben", "elsewhere"))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert b"ben on elsewhere asks the run to stop" in err
+    assert stored("exp", "w") == {"saved": b"x"}
+    assert record(terminal, "exp", "ended").status == "stopped"
+
+
+def test_the_records_tell_what_was_asked_what_there_was_and_what_it_took(terminal, script):
+    name = script(
+        "data = b'x' * (200 << 20)\nwhile sum(range(10**6)) and __import__('time').process_time() < 0.3: pass"
+    )
+    words = ["--no-tb", "--workspace-all", "-c", "~/w:w", name]
+    for attempt in (1, 2):
+        terminal.ok("run", "-e", "exp", *words)
+        created, ended = record(terminal, "exp", "created", attempt), record(terminal, "exp", "ended", attempt)
+        assert created.python == created.command[0] == sys.executable
+        assert (created.defaults, created.workspace_all) == (("workspace", "output", "modeldir"), True)
+        assert {art.tag: art.default for art in created.artifacts} == {"workspace": True, "modeldir": True, "w": False}
+        assert ended.versions == {"w": (1, 1), "workspace": (1, 1), "output": (1, 1)}  # the second changed nothing
+        assert ended.usage.seconds >= ended.usage.cpu_seconds >= 0.3
+        assert 200 << 20 <= ended.usage.peak_memory < 2 << 30
+        started = record(terminal, "exp", "started", attempt)
+        assert started.resources.cpus > 0
+        assert started.resources.memory > 1 << 28
+        assert started.runner
 
 
 def test_output_is_captured_while_it_grows(terminal, script):

@@ -31,7 +31,7 @@ def calls(monkeypatch):
         answer = answers.pop(0) if answers else ()
         if isinstance(answer, Exception):
             raise answer
-        return SimpleNamespace(stale=answer, skipped=())
+        return SimpleNamespace(version=SimpleNamespace(number=len(calls.tags)), stale=answer, skipped=())
 
     import studio_cas.worktree.capture
 
@@ -53,6 +53,15 @@ def build(tmp_path, said, calls):
         return Captures(None, config, CapturePlan("exp", tuple(captured)), said.append)
 
     return build
+
+
+def test_the_versions_of_the_first_and_the_last_state_are_remembered(build, calls):
+    captures = build(once={"once": True}, weights={}, other={})
+    captures.capture_once(None)
+    captures.capture_all()
+    calls.answers["other"] = [OSError("gone")] * 3
+    captures.capture_final(lambda: None)
+    assert captures.versions == {"once": (1, 1), "weights": (2, 4), "other": (3, 3)}
 
 
 def test_what_was_asked_for_comes_before_the_workspace(build, calls):

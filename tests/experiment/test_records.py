@@ -10,7 +10,7 @@ from studio_cas.backends.memory import MemoryBackend
 from studio_cas.errors import ConflictError, NotFoundError
 from studio_cas.experiment import records
 from studio_cas.experiment.lifecycle import Status
-from studio_cas.formats.experiment import Created, Ended, Owner, Started
+from studio_cas.formats.experiment import Created, Ended, Owner, Started, Stop
 
 CREATED = Created("exp", 0, "anna", "host", 1000.0, ("train.py",), "/here", 60.0)
 ANNA, BEN = Owner("exp", "anna", "host", 1.0), Owner("exp", "ben", "host", 2.0)
@@ -58,3 +58,12 @@ def test_an_attempt_tells_its_life(backend):
 def test_an_attempt_that_does_not_exist(backend):
     with pytest.raises(NotFoundError, match="has no attempt 1"):
         records.read_attempt(backend, "exp", 1, 0.0)
+
+
+def test_the_first_who_asks_an_attempt_to_stop_is_recorded(backend):
+    created = records.create_attempt(backend, CREATED)
+    assert records.stop_requested(backend, created) is None
+    ben = Stop(5.0, "ben", "elsewhere")
+    assert records.request_stop(backend, created, ben) == ben
+    assert records.request_stop(backend, created, Stop(6.0, "anna", "host")) == ben
+    assert records.stop_requested(backend, created) == ben

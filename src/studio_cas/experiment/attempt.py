@@ -48,6 +48,7 @@ class RunningAttempt:
     _last_beat: float = 0.0
     _exit_code: int | None = None
     _script: Script | None = None
+    _stop_seen: bool = False
 
     def __post_init__(self) -> None:
         self._output = self._place_output({one.tag for one in self.created.artifacts})
@@ -78,7 +79,9 @@ class RunningAttempt:
             self.voice.say(self._problems[-1])
             raise
         finally:
-            status = ending(self._exit_code, stop_asked=self._script is not None and self._script.stop_asked)
+            status = ending(
+                self._exit_code, stop_asked=self._stop_seen or bool(self._script and self._script.stop_asked)
+            )
             self._write_ended(status)
         code = self._exit_code or (IncompleteError.exit_code if self._problems else 0)
         return RunResult(created.experiment, created.attempt, status, code, tuple(outcomes), tuple(self._problems))
@@ -128,12 +131,22 @@ class RunningAttempt:
         started.join()
 
     def _beat(self) -> None:
-        """Say that the run is alive; the record `started` said so first."""
+        """Say that the run is alive; the record `started` said so first. And look whether it shall stop."""
         now = time.time()
         if now - self._last_beat >= BEAT:
             self._beats, self._last_beat = self._beats + 1, now
             with contextlib.suppress(StudioError):  # what is wrong with the store is told by the captures
                 records.write_heartbeat(self.store.backend, self.created, self._beats, now)
+        with contextlib.suppress(StudioError):
+            self._heed_stop()
+
+    def _heed_stop(self) -> None:
+        """Pass on what `studio runs stop` asks for, once."""
+        stop = None if self._stop_seen else records.stop_requested(self.store.backend, self.created)
+        if stop is not None and self._script is not None:
+            self._stop_seen = True
+            self.voice.say(f"{stop.user} on {stop.host} asks the run to stop: interrupt passed on to the script")
+            self._script.stop()
 
     def _write_started(self, pid: int, began: float) -> None:
         from studio_cas.experiment.environment import gather
@@ -145,7 +158,8 @@ class RunningAttempt:
             self.voice.say(f"the start of the run could not be recorded: {error}")
 
     def _write_ended(self, status: Status) -> None:
-        ended = Ended(time.time(), status, self._exit_code, tuple(self._problems))
+        usage = self._script.usage if self._script else None
+        ended = Ended(time.time(), status, self._exit_code, tuple(self._problems), usage, dict(self._captures.versions))
         try:
             records.write_ended(self.store.backend, self.created, ended)
         except StudioError as error:

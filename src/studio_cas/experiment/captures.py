@@ -57,6 +57,7 @@ class Captures:
         self._workspace_all = plan.workspace_all
         self._say = say
         self._reported: set[str] = set()
+        self.versions: dict[str, tuple[int, int]] = {}  # tag: the version of its first state, and of its last
 
     def mutable(self) -> list[Captured]:
         """The artifacts that are captured all along: what was asked for first, the workspace last."""
@@ -116,7 +117,7 @@ class Captures:
         from studio_cas.worktree.capture import capture
 
         exclusion = self._exclusion_of(artifact)
-        return capture(
+        result = capture(
             self._store,
             artifact.path,
             self._experiment,
@@ -128,6 +129,9 @@ class Captures:
             user=self._config.user,
             compression=self._config.compression,
         )
+        first, _ = self.versions.get(artifact.tag, (result.version.number, 0))
+        self.versions[artifact.tag] = (first, result.version.number)
+        return result
 
     def _exclusion_of(self, artifact: Captured) -> Exclusion:
         store, home = self._config.storage.folder, self._config.home

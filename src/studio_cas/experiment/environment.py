@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from studio_cas.experiment.resources import measure_resources
 from studio_cas.formats.experiment import Git, Started
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def gather(python: str, folder: Path, pid: int, time: float) -> Started:
         python_version=version,
         packages=packages,
         git=read_git(folder),
+        runner=os.getpid(),
+        resources=measure_resources(),
     )
 
 

@@ -12,9 +12,11 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import LocalIOError, UsageError
+from studio_cas.formats.experiment import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +47,8 @@ class Script:
         say: Callable[[str], None],
     ) -> None:
         self.stop_asked = False
+        self.usage: Usage | None = None  # what the script and the processes it waited for took; None before its end
+        self._began = 0.0
         self._command = command
         self._folder = folder
         self._environment = environment
@@ -66,6 +70,7 @@ class Script:
         if threading.current_thread() is threading.main_thread():
             self._take_signals()
         try:
+            self._began = time.monotonic()
             self._process = _spawn(self._command, self._folder, self._environment, self._channels)
         except BaseException:
             self._ended = True
@@ -85,17 +90,24 @@ class Script:
     def wait(self) -> int:
         """Wait for the end: the exit code, 128 + n where signal n killed it."""
         while True:
-            _, status = os.waitpid(self.pid, os.WUNTRACED)
+            _, status, taken = os.wait4(self.pid, os.WUNTRACED)
             if not os.WIFSTOPPED(status):
                 break
             self._resume(os.WSTOPSIG(status))
         self._ended = True
+        self.usage = Usage(time.monotonic() - self._began, taken.ru_utime + taken.ru_stime, taken.ru_maxrss * 1024)
         code = os.waitstatus_to_exitcode(status)
         if self._process is not None:
             self._process.returncode = code
         if -code in STOPPING:
             self.stop_asked = True
         return 128 - code if code < 0 else code
+
+    def stop(self) -> None:
+        """Do what one Ctrl-C does: somebody elsewhere asks for it."""
+        if not self._ended:
+            self.stop_asked = True
+            self._send(signal.SIGINT)
 
     def _take_signals(self) -> None:
         handlers = {

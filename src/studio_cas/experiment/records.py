@@ -12,7 +12,7 @@ from studio_cas.formats import experiment as records
 
 if TYPE_CHECKING:
     from studio_cas.backends.base import Backend
-    from studio_cas.formats.experiment import Created, Ended, Owner, Started
+    from studio_cas.formats.experiment import Created, Ended, Owner, Started, Stop
 
 
 def claim(backend: Backend, owner: Owner, *, join: bool) -> Owner:
@@ -66,6 +66,26 @@ def write_heartbeat(backend: Backend, created: Created, number: int, time: float
     """Say that the attempt is alive."""
     key = records.heartbeat_key(created.experiment, created.attempt, number)
     backend.create(key, [records.encode(records.Heartbeat(number, time))])
+
+
+def request_stop(backend: Backend, created: Created, stop: Stop) -> Stop:
+    """Ask the attempt to stop, wherever it runs: it looks with each heartbeat. Who asked first is returned."""
+    key = records.attempt_key(created.experiment, created.attempt, "stop")
+    try:
+        backend.create(key, [records.encode(stop)])
+    except ObjectExistsError:
+        return records.decode_stop(bytes(backend.read(key)))
+    return stop
+
+
+def stop_requested(backend: Backend, created: Created) -> Stop | None:
+    """Who asks the attempt to stop, None where nobody does; one read."""
+    try:
+        return records.decode_stop(
+            bytes(backend.read(records.attempt_key(created.experiment, created.attempt, "stop")))
+        )
+    except NotFoundError:
+        return None
 
 
 def write_ended(backend: Backend, created: Created, ended: Ended) -> None:

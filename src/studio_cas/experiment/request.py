@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to run. `command` is complete; `python` is the Python that runs it; `defaults` the default artifacts."""
+    """What to run. `command` is complete; `python` is the Python that runs it; `defaults` the default artifacts.
+
+    `repeats`: the attempt whose record is repeated, as `exp@2`.
+    """
 
     command: tuple[str, ...]
     folder: Path
@@ -28,6 +31,7 @@ class RunRequest:
     defaults: tuple[str, ...] = ()
     workspace_all: bool = False
     join: bool = False
+    repeats: str = ""
 
 
 @dataclass(frozen=True, slots=True)

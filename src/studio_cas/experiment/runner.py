@@ -80,6 +80,14 @@ def _create(
         command=request.command,
         folder=str(request.folder),
         period=config.save_workspace_frequency,
-        artifacts=(*(RunArtifact(one.tag, str(one.path), mutable=not one.once) for one in captured), *reused),
+        artifacts=(*map(_recorded, captured), *reused),
+        python=request.python,
+        defaults=request.defaults,
+        workspace_all=request.workspace_all,
+        repeats=request.repeats,
     )
     return records.create_attempt(store.backend, created), captured
+
+
+def _recorded(one: Captured) -> RunArtifact:
+    return RunArtifact(one.tag, str(one.path), mutable=not one.once, default=one.default)

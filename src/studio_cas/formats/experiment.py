@@ -4,6 +4,7 @@
     experiments/<exp>/attempts/<4 digits>/created          what was asked for
     experiments/<exp>/attempts/<4 digits>/started          where it runs, and in what environment
     experiments/<exp>/attempts/<4 digits>/heartbeats/<10>  it was alive then (inverted number)
+    experiments/<exp>/attempts/<4 digits>/stop             somebody asks it to stop
     experiments/<exp>/attempts/<4 digits>/ended            how it ended
 
 Times are in seconds since the epoch, by the clock of the machine that wrote the record.
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
-    Record: TypeAlias = "Owner | Created | Started | Heartbeat | Ended"
+    Record: TypeAlias = "Owner | Created | Started | Heartbeat | Stop | Ended"
 
 FORMAT_NUMBER = 1
 ATTEMPT_LIMIT = 9999
@@ -53,17 +54,26 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True)
 class RunArtifact:
-    """One artifact of a run: captured all the time (`mutable`), captured once, or reused (`reuse`)."""
+    """One artifact of a run: captured all the time (`mutable`), captured once, or reused (`reuse`).
+
+    `default`: nobody asked for it by name.
+    """
 
     tag: str
     path: str
     mutable: bool
     reuse: Reuse | None = None
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What was asked for. `period`: seconds between captures; a heartbeat comes as often."""
+    """What was asked for. `period`: seconds between captures; a heartbeat comes as often.
+
+    `python` is the Python that runs scripts, and the first word of `command` where that is one. `defaults` are the
+    default artifacts that were wanted; `workspace_all`: the workspace with what it leaves out otherwise. `repeats`:
+    the attempt that this one repeats, as `exp@2`.
+    """
 
     experiment: str
     attempt: int
@@ -74,6 +84,10 @@ class Created:
     folder: str
     period: float
     artifacts: tuple[RunArtifact, ...] = ()
+    python: str = ""
+    defaults: tuple[str, ...] = ()
+    workspace_all: bool = False
+    repeats: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +103,35 @@ class Git:
 
 
 @dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU; `memory` in bytes."""
+
+    name: str
+    memory: int
+    driver: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the machine gives to a run: processors (a container may have a part of one), memory in bytes, GPUs."""
+
+    cpus: float
+    memory: int
+    gpus: tuple[Gpu, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the script took: time from its start to its end, processor time, memory of its largest process in bytes."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_memory: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """Where the script runs. `packages`: name to version, of the Python that runs it."""
+    """Where the script runs. `packages`: name to version, of the Python that runs it; `runner`: pid of its parent."""
 
     time: float
     host: str
@@ -100,6 +141,8 @@ class Started:
     python_version: str
     packages: Mapping[str, str] = field(default_factory=dict)
     git: Git | None = None
+    runner: int = 0
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +154,28 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Somebody asks the attempt to stop; the first who asks is recorded."""
+
+    time: float
+    user: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended. `exit_code` is None where the script never started; `problems` are sentences."""
+    """How it ended. `exit_code` is None where the script never started; `problems` are sentences.
+
+    `versions`: for each artifact that was captured, the version that held its first state in this attempt, and the
+    one that holds its last; they may have been made by an earlier attempt, which left the same content.
+    """
 
     time: float
     status: str
     exit_code: int | None
     problems: tuple[str, ...] = ()
+    usage: Usage | None = None
+    versions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def owner_key(experiment: str) -> str:
@@ -131,7 +189,7 @@ def attempts_prefix(experiment: str) -> str:
 
 
 def attempt_key(experiment: str, attempt: int, record: str) -> str:
-    """The key of `record`: created, started or ended."""
+    """The key of `record`: created, started, stop or ended."""
     return f"{attempts_prefix(experiment)}{attempt:04}/{record}"
 
 
@@ -163,6 +221,7 @@ def decode_created(data: bytes) -> Created:
     def build(row: dict[str, Any]) -> Created:
         row["command"] = tuple(str(word) for word in row["command"])
         row["artifacts"] = tuple(map(_artifact, row["artifacts"]))
+        row["defaults"] = tuple(row.get("defaults", ()))
         return Created(**_pick(row, Created))
 
     return _decode(data, "created", build)
@@ -173,6 +232,7 @@ def decode_started(data: bytes) -> Started:
 
     def build(row: dict[str, Any]) -> Started:
         row["git"] = Git(**_pick(row["git"], Git)) if row.get("git") else None
+        row["resources"] = _resources(row["resources"]) if row.get("resources") else None
         return Started(**_pick(row, Started))
 
     return _decode(data, "started", build)
@@ -183,11 +243,18 @@ def decode_heartbeat(data: bytes) -> Heartbeat:
     return _decode(data, "heartbeat", lambda row: Heartbeat(**_pick(row, Heartbeat)))
 
 
+def decode_stop(data: bytes) -> Stop:
+    """Raises CorruptError."""
+    return _decode(data, "stop", lambda row: Stop(**_pick(row, Stop)))
+
+
 def decode_ended(data: bytes) -> Ended:
     """Raises CorruptError."""
 
     def build(row: dict[str, Any]) -> Ended:
         row["problems"] = tuple(row.get("problems", ()))
+        row["usage"] = Usage(**_pick(row["usage"], Usage)) if row.get("usage") else None
+        row["versions"] = {tag: (int(first), int(last)) for tag, (first, last) in row.get("versions", {}).items()}
         return Ended(**_pick(row, Ended))
 
     return _decode(data, "ended", build)
@@ -195,7 +262,12 @@ def decode_ended(data: bytes) -> Ended:
 
 def _artifact(row: dict[str, Any]) -> RunArtifact:
     reuse = Reuse(**_pick(row["reuse"], Reuse)) if row.get("reuse") else None
-    return RunArtifact(tag=str(row["tag"]), path=str(row["path"]), mutable=bool(row["mutable"]), reuse=reuse)
+    return RunArtifact(**{**_pick(row, RunArtifact), "reuse": reuse})
+
+
+def _resources(row: dict[str, Any]) -> Resources:
+    gpus = tuple(Gpu(**_pick(gpu, Gpu)) for gpu in row.get("gpus", ()))
+    return Resources(**{**_pick(row, Resources), "gpus": gpus})
 
 
 def _pick(row: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
