@@ -13,6 +13,7 @@ from tests.reliability.folders import fill, snapshot
 
 from studio_cas.backends.memory import MemoryBackend
 from studio_cas.errors import LocalIOError, NotFoundError, UsageError
+from studio_cas.formats import leaf, root
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import list_versions
 from studio_cas.worktree.capture import capture
@@ -137,6 +138,18 @@ def test_equal_folders_have_equal_ids_whatever_the_place_machine_and_order(tmp_p
     with open_store(MemoryBackend(), home=tmp_path / "another") as other:
         assert capture(other, backwards, "x", "y").version.manifest_id == made[0].version.manifest_id
         assert capture(other, work, "x", "z", compression=False).version.manifest_id == made[0].version.manifest_id
+
+
+def test_a_small_leaf_beside_a_root_that_no_record_holds(store, work, out, monkeypatch):
+    monkeypatch.setattr(leaf, "ENTRY_LIMIT", 4)
+    monkeypatch.setattr(root, "INLINE_LIMIT", 600)
+    for number in range(40):
+        (work / f"{number:02}").write_bytes(b"%d" % number)
+    capture(store, work, "exp", "tag")
+    (work / "20").write_bytes(b"new")
+    version = capture(store, work, "exp", "tag").version
+    materialise(store, version, out / "here")
+    assert snapshot(out / "here") == snapshot(work)
 
 
 def test_ids_do_not_depend_on_history(tmp_path, store, work):

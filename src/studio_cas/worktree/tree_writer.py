@@ -210,8 +210,18 @@ class TreeWriter:
         if self._entries:
             self._cut()
         if self._held is not None:
-            self._release(embed=True)
+            self._release(embed=self._root_fits())
         return Root(is_file, self.files, self.size, tuple(self._leaves), tuple(sorted(self._packs)))
+
+    def _root_fits(self) -> bool:
+        """Whether the root will be small enough to stand in the version record, and the held leaves beside it."""
+        held = self._held or []
+        packs = self._packs.union(*(item.packs for item in held))
+        rows = (*self._leaves, *(item.row for item in held))
+        return (
+            len(roots.encode(Root(is_file=False, files=0, size=0, leaves=rows, packs=tuple(packs))))
+            <= roots.INLINE_LIMIT
+        )
 
     def store(self, root: Root) -> Tree:
         """Where the version record finds `root`: inside itself where it is small, else in a tree pack."""
