@@ -81,9 +81,30 @@ def test_planes_are_chosen_for_weights_and_save(dtype, width, lead):
 
 
 def test_the_phase_counts_from_the_beginning_of_the_file():
-    data = weights("<f4", 5000)
+    data = weights("bf16", 8000)
     first = choose(data, 0)
-    assert choose(data, 7) == Choice(Codec.PLANES, 4, (first.phase + 7) % 4, first.groups)
+    assert choose(data, 7) == Choice(Codec.PLANES, 2, (first.phase + 7) % 2, first.groups)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 2, 3])
+def test_numbers_are_taken_to_lie_at_multiples_of_their_width(offset):
+    assert choose(weights("<f4", 5000)[offset:], offset).phase == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(choices(), st.lists(st.integers(0, 4000), min_size=1, max_size=5), st.integers(0, 3), st.booleans())
+def test_planes_may_use_the_room_of_their_chunks_and_leave_the_others(choice, lengths, lead, squeezable):
+    plain = (b"\x3f\x80\x01\x07" * 5000 if squeezable else random.Random(2).randbytes(20_000))[: sum(lengths)]
+    room = memoryview(bytearray(lead) + bytearray(plain) + bytearray(b"after"))
+    data = room[lead : lead + len(plain)]
+    made = frames.encode_run(data, lengths, choice, 0)
+    at = 0
+    for (codec, parts), length in zip(made, lengths, strict=True):
+        stored = memoryview(b"".join(parts))
+        assert frames.decode(codec, stored, length) == plain[at : at + length]
+        at += length
+    assert bytes(room[lead + len(plain) :]) == b"after"
+    assert bytes(room[:lead]) == bytes(lead)
 
 
 TEXT = b"2026-11-22 INFO loss=0.25 step=17\n" * 500

@@ -11,6 +11,7 @@ SAMPLE = 16 * 1024
 RAW_ABOVE = 0.97
 PLANES_GAIN = 0.98
 PLANES_COST = 0.01  # what frames and headers add, and what keeps zeros with plain zstd
+CLEARLY = 0.99
 TEXT_SHARE = 0.95
 _TEXT_BYTES = bytes(range(32, 127)) + b"\t\n\r"
 
@@ -52,19 +53,23 @@ def choose(sample: bytes, offset: int) -> Choice:
     plain = len(zstd.compress(sample)) / max(1, len(sample))
     if len(sample) < 64:
         return ZSTD
-    width, phase, bits = _best_planes(sample)
+    width, phase, bits = _best_planes(sample, offset)
     if bits / 8 + PLANES_COST < PLANES_GAIN * min(plain, RAW_ABOVE):
         return Choice(Codec.PLANES, width, (offset + phase) % width, _groups(sample, width, phase))
     return ZSTD if plain < RAW_ABOVE else RAW
 
 
-def _best_planes(sample: bytes) -> tuple[int, int, float]:
-    """Width, phase and entropy (bits a byte) of the best way to see `sample` as numbers."""
-    best = (2, 0, 8.0)
+def _best_planes(sample: bytes, offset: int) -> tuple[int, int, float]:
+    """Width, phase and entropy (bits a byte) of the best way to see `sample` as numbers.
+
+    Numbers mostly lie at multiples of their width in a file; another way must be clearly better, not by chance.
+    """
+    best = (2, -offset % 2, 8.0)
     for width in (2, 4, 8):
-        for phase in range(width):
+        for step in range(width):
+            phase = (step - offset) % width
             bits = sum(_entropies(sample, width, phase)) / width
-            if bits < best[2] * (1 if width == best[0] else 0.99):
+            if bits < best[2] * CLEARLY:
                 best = (width, phase, bits)
     return best
 

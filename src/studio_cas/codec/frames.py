@@ -19,7 +19,8 @@ Encoded = tuple[Codec, "list[Buffer]"]
 def encode(data: memoryview, choice: Choice, offset: int, level: int = zstd.FAST_LEVEL) -> Encoded:
     """Store `data`, which lies at `offset` of its file: the codec that was used, and the stored bytes in parts.
 
-    Raw parts are views of `data`: they are valid as long as it is.
+    Raw parts are views of `data`: they are valid as long as it is. With planes, `data` is used as room for them where
+    it can be written to: its bytes are gone.
     """
     if choice.codec is Codec.PLANES:
         return encode_run(data, [len(data)], choice, offset)[0]
@@ -36,8 +37,11 @@ def encode_run(data: memoryview, lengths: list[int], choice: Choice, offset: int
     from studio_cas.codec import planes
 
     phase = (choice.phase - offset) % choice.width
-    payloads = planes.encode_run(data, lengths, choice.width, phase, choice.groups)
-    return [_smaller(Codec.PLANES, parts, piece) for parts, piece in zip(payloads, pieces, strict=True)]
+    payloads = planes.encode_run(data, lengths, choice.width, phase, choice.groups, limit=RAW_ABOVE)
+    return [
+        (Codec.RAW, [piece]) if parts is None else (Codec.PLANES, parts)
+        for parts, piece in zip(payloads, pieces, strict=True)
+    ]
 
 
 def _smaller(codec: Codec, parts: list[Buffer], data: memoryview) -> Encoded:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from studio_cas.codec import zstd
 from studio_cas.errors import CorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from studio_cas.ids import Buffer
 
     Groups = tuple[tuple[int, bool], ...]
@@ -34,10 +37,11 @@ _scratch = threading.local()
 
 def rotated(data: Buffer, width: int) -> Any:
     """The whole numbers of `data`, sign bit rotated to the bottom; valid until this thread's next call."""
-    numbers: Any = np.frombuffer(data, dtype=DTYPES[width])
-    first, second = _buffers(numbers.size, width)
-    np.left_shift(numbers, 1, out=first)
-    np.right_shift(numbers, width * 8 - 1, out=second)
+    octets: Any = np.frombuffer(data, dtype=np.uint8)
+    first, second = _buffers(octets.size // width, width)
+    np.copyto(second.view(np.uint8), octets)  # numpy is slow on numbers that begin at an odd address
+    np.left_shift(second, 1, out=first)
+    np.right_shift(second, width * 8 - 1, out=second)
     return np.bitwise_or(first, second, out=first)
 
 
@@ -53,57 +57,111 @@ def _buffers(count: int, width: int) -> tuple[Any, Any]:
 
 def encode(data: memoryview, width: int, phase: int, groups: Groups) -> list[Buffer]:
     """The payload for `data`, in parts. `groups`: (bytes of a number, whether to compress), lowest bytes first."""
-    return encode_run(data, [len(data)], width, phase, groups)[0]
+    (parts,) = encode_run(data, [len(data)], width, phase, groups)
+    return parts or []
 
 
-def encode_run(data: memoryview, lengths: list[int], width: int, phase: int, groups: Groups) -> list[list[Buffer]]:
+def encode_run(
+    data: memoryview, lengths: list[int], width: int, phase: int, groups: Groups, *, limit: float | None = None
+) -> list[list[Buffer] | None]:
     """The payloads of the consecutive chunks of `data`, in parts; `phase` is that of the first.
 
-    The planes are made once for all of them: each step hands the interpreter lock around, so few and large ones.
+    None stands for a chunk whose payload would be longer than `limit` of it. Where `data` can be written to, planes
+    that stay raw are put where their chunk was: fresh memory for them would cost as much as all the rest.
+    The planes are made for all chunks at once: each step hands the interpreter lock around, so few and large ones.
     """
     count = max(0, len(data) - phase) // width
-    planes = _split(data[phase : phase + count * width], width, groups)
-    payloads = []
-    start = 0
-    for length in lengths:
-        end = start + length
+    turned = rotated(data[phase : phase + count * width], width)
+    chunks = [_Chunk(data[start:end], start, width, phase, count) for start, end in _spans(lengths)]
+    for index, (size, squeeze) in enumerate(groups):
+        if squeeze:
+            plane = _plane(turned, groups, index)
+            for chunk in chunks:
+                chunk.squeeze(index, plane, size)
+    kept = [chunk for chunk in chunks if limit is None or chunk.size(groups) <= limit * len(chunk.data)]
+    for chunk in kept:
+        chunk.begin(groups)
+    for index in range(len(groups)):
+        raw = [chunk for chunk in kept if index not in chunk.frames]
+        if raw:
+            plane = _plane(turned, groups, index)
+            for chunk in raw:
+                chunk.keep(index, plane, DTYPES[groups[index][0]])
+    return [chunk.parts or None for chunk in chunks]
+
+
+def _spans(lengths: list[int]) -> Iterator[tuple[int, int]]:
+    return pairwise(accumulate(lengths, initial=0))
+
+
+def _plane(turned: Any, groups: Groups, index: int) -> Any:
+    """The numbers shifted so that group `index` lies lowest; valid until this thread's next call."""
+    shift = 8 * sum(size for size, _ in groups[:index])
+    _, scratch = _buffers(turned.size, turned.itemsize)
+    return np.right_shift(turned, shift, out=scratch) if shift else turned
+
+
+class _Chunk:
+    """One chunk on its way to a payload: `data`, at `start` of a run whose `count` numbers begin at `phase`."""
+
+    __slots__ = ("_edges", "_first", "_free", "_last", "_width", "data", "frames", "parts")
+
+    def __init__(self, data: memoryview, start: int, width: int, phase: int, count: int) -> None:
+        end = start + len(data)
         first = min(count, max(0, -((phase - start) // width)))
         last = max(first, min(count, (end - phase) // width))
-        inside = max(start, phase + first * width)  # where the first number of this chunk begins
-        if inside > end:
-            first, last, inside = 0, 0, end
-        edges = (data[start:inside], data[inside + (last - first) * width : end])
-        payloads.append(_payload(width, [plane[first:last] for plane in planes], groups, edges))
-        start = end
-    return payloads
+        inside = phase + first * width - start  # where the first number of this chunk begins
+        if not 0 <= inside <= len(data):
+            first, last, inside = 0, 0, len(data)
+        self.data = data
+        self.frames: dict[int, bytes] = {}
+        self._first, self._last, self._width = first, last, width
+        self._edges = (data[:inside], data[inside + (last - first) * width :])
+        self.parts: list[Buffer] = []
+        self._free = 0
 
+    def squeeze(self, index: int, plane: Any, size: int) -> None:
+        """Compress group `index`, where that is worth it."""
+        body = plane[self._first : self._last].astype(DTYPES[size]).data.cast("B") if self._last > self._first else b""
+        frame = zstd.compress_plane(body)
+        if len(frame) < WORTH * len(body):
+            self.frames[index] = frame
 
-def _split(data: memoryview, width: int, groups: Groups) -> list[Any]:
-    """The groups of planes of the numbers of `data`, each an array with one item a number."""
-    turned = rotated(data, width)
-    _, scratch = _buffers(turned.size, width)
-    planes = []
-    shift = 0
-    for size, _ in groups:
-        shifted = np.right_shift(turned, shift * 8, out=scratch) if shift else turned
-        planes.append(shifted.astype(DTYPES[size]))
-        shift += size
-    return planes
+    def size(self, groups: Groups) -> int:
+        """How long the payload will be, when the groups to compress are compressed."""
+        edges = HEADER.size + len(groups) * GROUP.size + sum(map(len, self._edges))
+        return edges + sum(self._lengths(groups))
 
+    def _lengths(self, groups: Groups) -> list[int]:
+        count = self._last - self._first
+        return [
+            len(self.frames[index]) if index in self.frames else count * size for index, (size, _) in enumerate(groups)
+        ]
 
-def _payload(width: int, planes: list[Any], groups: Groups, edges: tuple[memoryview, memoryview]) -> list[Buffer]:
-    header = [HEADER.pack(width, len(edges[0]), len(groups))]
-    bodies: list[Buffer] = []
-    for (size, squeeze), plane in zip(groups, planes, strict=True):
-        body: Buffer = plane.data.cast("B") if len(plane) else b""
-        mode = RAW
-        if squeeze:
-            frame = zstd.compress_plane(body)
-            if len(frame) < WORTH * len(body):
-                body, mode = frame, ZSTD
-        header.append(GROUP.pack(size, mode, len(body)))
-        bodies.append(body)
-    return [b"".join((*header, *edges)), *bodies]
+    def begin(self, groups: Groups) -> None:
+        """Write the header, and what was compressed: from here on the room of the chunk may be used."""
+        header = [HEADER.pack(self._width, len(self._edges[0]), len(groups))]
+        for index, ((size, _), length) in enumerate(zip(groups, self._lengths(groups), strict=True)):
+            header.append(GROUP.pack(size, ZSTD if index in self.frames else RAW, length))
+        self.parts = [b"".join((*header, *self._edges)), *(self.frames.get(index, b"") for index in range(len(groups)))]
+
+    def keep(self, index: int, plane: Any, dtype: Any) -> None:
+        """Keep group `index` as it is."""
+        numbers = plane[self._first : self._last]
+        target = self._space(len(numbers), dtype)
+        np.copyto(target, numbers, casting="unsafe")
+        self.parts[index + 1] = target.data.cast("B") if len(numbers) else b""
+
+    def _space(self, count: int, dtype: Any) -> Any:
+        """Room for `count` numbers: in the chunk itself, which is not needed any more, or in fresh memory."""
+        if not self.data.readonly and count:
+            octets: Any = np.frombuffer(self.data, np.uint8)
+            start = self._free + -(octets.ctypes.data + self._free) % dtype.itemsize
+            end = start + count * dtype.itemsize
+            if end <= len(self.data):
+                self._free = end
+                return octets[start:end].view(dtype)
+        return np.empty(count, dtype)
 
 
 def decode(payload: memoryview, size: int) -> memoryview:
@@ -124,7 +182,7 @@ def _decode(payload: memoryview, size: int) -> memoryview:
         raise ValueError(message)
     count = (size - phase) // width
     end = phase + count * width
-    out = _output(size)
+    out = _output(size, phase)
     edges = phase + size - end
     out[:phase] = payload[at : at + phase]
     out[end:size] = payload[at + phase : at + edges]
@@ -145,6 +203,8 @@ def _planes(payload: memoryview, at: int, groups: list[tuple[int, int, int]], co
         at += length
         if mode == ZSTD:
             body = zstd.decompress(body, count * size)
+        if mode == RAW and size > 1:
+            body = _aligned(body)
         planes.append(np.frombuffer(body, dtype=DTYPES[size], count=count))
     if at != len(payload):
         message = f"{len(payload) - at} bytes follow the last plane"
@@ -162,8 +222,17 @@ def _merge(planes: list[Any], sizes: list[int], width: int) -> Any:
     return numbers
 
 
-def _output(size: int) -> memoryview:
+def _aligned(body: Buffer) -> Buffer:
+    """The same bytes at an even address: numpy is slow on others."""
+    octets: Any = np.frombuffer(body, np.uint8)
+    return octets.copy() if octets.ctypes.data % 8 else body
+
+
+def _output(size: int, phase: int) -> memoryview:
+    """Room for `size` bytes, in which the numbers that begin at `phase` are aligned."""
     held = getattr(_scratch, "output", None)
-    if held is None or len(held) < size:
-        held = _scratch.output = memoryview(bytearray(max(size, 1024 * 1024)))
-    return held
+    if held is None or len(held) < size + 8:
+        held = _scratch.output = memoryview(bytearray(max(size, 1024 * 1024) + 8))
+    pad = -phase % 8
+    room: memoryview = held[pad : pad + size]
+    return room

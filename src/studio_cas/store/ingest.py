@@ -34,6 +34,7 @@ GROUP_SIZE = 256 * 1024
 FLIGHT_LIMIT = 64 * 1024 * 1024
 LARGE = 1024 * 1024
 RUN_SIZE = 1024 * 1024
+IN_BUFFER = frozenset({Codec.RAW, Codec.PLANES})  # stored parts lie where the plain bytes were read to
 CHOICE_SPAN = 64 * 1024 * 1024
 WORKERS = max(2, min(8, os.cpu_count() or 2))
 
@@ -215,7 +216,7 @@ class Ingest:
             place = known or (self.data.placed.get(rows[0][0]) if len(rows) == 1 else None)
             if place is None:
                 release = None
-                if codec == Codec.RAW:
+                if codec in IN_BUFFER:
                     buffer.hold()
                     release = buffer.release
                 places = self.data.add(parts, codec, rows, release)
