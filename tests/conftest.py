@@ -1,8 +1,16 @@
 """Fixtures for all tests."""
 
+import signal
+
 import pytest
 
 from studio_cas.testing import gcs_emulator as emulator
+
+
+def pytest_sessionstart():
+    """Ctrl-C can be tested also where the suite was started in the background, which makes its children ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

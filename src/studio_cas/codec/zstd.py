@@ -18,12 +18,12 @@ GROUP_LEVEL = 1
 _contexts = threading.local()
 
 
-def compress(data: Buffer, level: int = FAST_LEVEL) -> bytes:
-    """One frame that declares its size."""
-    compressors: dict[int, Any] = _contexts.__dict__.setdefault("compressors", {})
-    compressor = compressors.get(level)
+def compress(data: Buffer, level: int = FAST_LEVEL, *, checksum: bool = False) -> bytes:
+    """One frame that declares its size; with a checksum where nothing else would notice a flipped bit."""
+    compressors: dict[tuple[int, bool], Any] = _contexts.__dict__.setdefault("compressors", {})
+    compressor = compressors.get((level, checksum))
     if compressor is None:
-        compressor = compressors[level] = zstandard.ZstdCompressor(level=level)
+        compressor = compressors[level, checksum] = zstandard.ZstdCompressor(level=level, write_checksum=checksum)
     compressed: bytes = compressor.compress(data)
     return compressed
 

@@ -149,7 +149,7 @@ def _pack_ids(view: memoryview, at: int) -> tuple[tuple[PackId, ...], int]:
 def embed(root: bytes, leaves: list[bytes]) -> str:
     """A root and the leaves that it does not place, as text for a version record: u32 length and bytes each; zstd."""
     plain = b"".join(part for item in (root, *leaves) for part in (U32.pack(len(item)), item))
-    return base64.b64encode(zstd.compress(plain, zstd.DENSE_LEVEL)).decode()
+    return base64.b64encode(zstd.compress(plain, zstd.DENSE_LEVEL, checksum=True)).decode()
 
 
 def extract(text: str, plain_size: int) -> list[bytes]:

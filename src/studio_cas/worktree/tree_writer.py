@@ -188,7 +188,7 @@ class TreeWriter:
         row = held.row
         stored = b""
         if block is None or row.place is None:
-            stored = zstd.compress(held.plain, zstd.DENSE_LEVEL)
+            stored = zstd.compress(held.plain, zstd.DENSE_LEVEL, checksum=True)
         if row.place is None and not embed:
             (place,) = self._ingest.trees.add([stored], Codec.ZSTD, [(digest(held.plain), len(held.plain))])
             row = replace(row, place=place)
@@ -229,7 +229,7 @@ class TreeWriter:
         if len(plain) <= roots.INLINE_LIMIT:
             embedded = [plain, *self._embedded]
             return Tree(roots.embed(plain, self._embedded), sum(map(len, embedded)) + 4 * len(embedded))
-        stored = zstd.compress(plain, zstd.DENSE_LEVEL)
+        stored = zstd.compress(plain, zstd.DENSE_LEVEL, checksum=True)
         (place,) = self._ingest.trees.add([stored], Codec.ZSTD, [(digest(plain), len(plain))])
         return Tree(place=place)
 
