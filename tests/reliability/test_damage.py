@@ -10,6 +10,7 @@ import pytest
 from tests.reliability.folders import fill, names, snapshot
 
 from studio_cas.errors import CorruptError, NotFoundError
+from studio_cas.store.trees import TreeReader
 from studio_cas.store.versions import list_versions, resolve
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.listing import read_file
@@ -97,6 +98,23 @@ def test_a_damaged_tree_pack_is_named_with_the_artifact(store, many, out, damage
     with pytest.raises(CorruptError, match=r"^exp/tag@1: .*pack [0-9a-f]{32}"):
         materialise(store, many, out / "here")
     assert names(out) == []
+
+
+def test_any_bit_of_a_tree_is_noticed_or_does_not_matter(store, many):
+    """Its places and times too, which are under no id."""
+    pack = only(store_folder(store) / "trees")
+    original = pack.read_bytes()
+    leaves = [leaf for _, leaf in TreeReader(store, many).leaves()]
+    source = random.Random(5)
+    noticed = 0
+    for _ in range(300):
+        flip(pack, source.randrange(len(original) * 8))
+        try:
+            assert [leaf for _, leaf in TreeReader(store, many).leaves()] == leaves
+        except CorruptError:
+            noticed += 1
+        pack.write_bytes(original)
+    assert noticed > 200
 
 
 @pytest.mark.parametrize("place", range(0, 100, 3))
