@@ -19,7 +19,7 @@ from studio_cas.worktree.scan import scan, unreported
 SOURCE = Path(studio_cas.__file__).parent
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """What a caller's own code raises."""
 
 
@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 
 def raise_broken(*_):
-    raise Broken
+    raise BrokenError
 
 
 def walk_a_little(folder):
@@ -50,7 +50,7 @@ def walk_with_a_report_that_fails(folder):
     os.mkfifo(folder / "0" / "fifo")
     opened = os.open(folder, os.O_RDONLY)
     try:
-        with pytest.raises(Broken):
+        with pytest.raises(BrokenError):
             list(scan(opened, None, set(), raise_broken))
     finally:
         os.close(opened)
