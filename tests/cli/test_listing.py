@@ -145,10 +145,35 @@ def test_the_cache_is_cleaned_by_age_and_by_size(pushed):
 def test_config_tells_where_values_come_from(terminal):
     (terminal.folder / "mine.yaml").write_text("storage: gs://bucket/prefix\n")
     settings = terminal.ok("config", "--json", "--config", "mine.yaml", STUDIOML_USER="ann").json["settings"]
-    assert settings["storage"] == {"value": "gs://bucket/prefix", "origin": "file"}
-    assert settings["user"] == {"value": "ann", "origin": "environment"}
+    assert settings["storage"] == {
+        "value": "gs://bucket/prefix",
+        "origin": "file",
+        "source": str(terminal.folder / "mine.yaml"),
+    }
+    assert settings["user"] == {"value": "ann", "origin": "environment", "source": "STUDIOML_USER"}
     assert settings["queue"]["origin"] == "default"
     assert "gs://bucket/prefix" in terminal.ok("config", "--config", "mine.yaml").out
+
+
+def test_config_show_names_the_file_the_variable_and_the_option_where_it_is_asked_to(terminal):
+    (terminal.folder / "mine.yaml").write_text("gracePeriod: 2m\n")
+    words = ["--config", "mine.yaml", "--store", "/srv/store"]
+    plain = terminal.ok("config", "show", *words, STUDIOML_USER="ann").out
+    assert "mine.yaml" not in plain.partition("\n")[2]
+    lines = terminal.ok("config", "show", "--origin", *words, STUDIOML_USER="ann").out.splitlines()
+    found = {line.split("  ")[0]: line.split("  ")[-1].strip() for line in lines[2:]}
+    assert found["gracePeriod"] == f"file {terminal.folder}/mine.yaml"
+    assert found["storage"] == "option --store"
+    assert found["user"] == "environment STUDIOML_USER"
+    assert found["compression"] == "default"
+    assert terminal.ok(*words, "config", STUDIOML_USER="ann").out.splitlines() == lines
+    assert "after show" in terminal.fails(2, "config", "--json", "show").err
+
+
+def test_a_wrong_key_is_named_with_the_one_that_was_meant(terminal):
+    (terminal.folder / "mine.yaml").write_text("saveWorkspaceFrequenzy: 2m\n")
+    err = terminal.fails(2, "config", "--config", "mine.yaml").err
+    assert "unknown key 'saveWorkspaceFrequenzy'; did you mean 'saveWorkspaceFrequency'?" in err
 
 
 def test_doctor_is_content_with_an_empty_machine(terminal):

@@ -69,6 +69,30 @@ def test_paths_start_at_the_file_and_a_tilde_at_the_home(load, tmp_path, monkeyp
     assert (storage.credentials, storage.project, storage.endpoint) == (tmp_path / "key.json", "p", "http://e")
 
 
+def test_a_script_has_a_while_to_save(load):
+    assert load().grace_period == 30
+    assert load("gracePeriod: 2m").grace_period == 120
+    with pytest.raises(ConfigError, match=r"gracePeriod: 30 is no duration.*did you mean 30s\?"):
+        load("gracePeriod: 30")
+    with pytest.raises(ConfigError, match="unknown key 'grace_perod'; did you mean 'gracePeriod'"):
+        load("grace_perod: 30s")
+
+
+def test_each_value_names_its_source(load, tmp_path):
+    config = load(
+        "gracePeriod: 1m\nstorage: {type: gcloud, bucket: b, project: p}",
+        {"STUDIOML_USER": "ben"},
+        options={"queue": "gpu"},
+    )
+    sources = {row.key: row.source for row in config.settings()}
+    file = str(tmp_path / "home" / "config.yaml")
+    assert sources == {
+        "home": "STUDIOML_HOME", "storage": file, "storage.project": file, "storage.credentials": "",
+        "storage.endpoint": "", "gracePeriod": file, "user": "STUDIOML_USER", "queue": "--queue",
+        "saveWorkspaceFrequency": "", "compression": "", "defaultArtifacts": "",
+    }  # fmt: skip
+
+
 def test_the_option_wins_over_the_environment_and_that_over_the_file(load):
     text = "storage: gs://file\nqueue: gpu\nuser: anna\ncompression: off\nsaveWorkspaceFrequency: 30s\n"
     config = load(

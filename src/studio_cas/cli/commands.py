@@ -50,7 +50,8 @@ def load(name: str) -> click.Command:
     """Import the module of command `name`, and build the command with the shared options."""
     app: typer.Typer = import_module(f"studio_cas.cli.{name}").app
     command = typer.main.get_command(app)
-    for leaf in command.commands.values() if isinstance(command, TyperGroup) else [command]:
+    leaves = [command, *command.commands.values()] if isinstance(command, TyperGroup) else [command]
+    for leaf in leaves:
         if not isinstance(leaf, RawCommand):
             leaf.params.extend(shared_options())
     return command

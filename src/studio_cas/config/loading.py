@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio_cas.config.durations import parse_duration
 from studio_cas.config.home import HOME_VARIABLE, default_store, studio_home
-from studio_cas.config.settings import DEFAULT_ARTIFACTS, Config, Storage
+from studio_cas.config.settings import DEFAULT_ARTIFACTS, VARIABLES, Config, Storage
 from studio_cas.config.spelling import check_keys, did_you_mean
 from studio_cas.config.storage import parse_storage
 from studio_cas.errors import ConfigError
@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 FILE_NAME = "config.yaml"
 FILE_VARIABLE = "STUDIOML_CONFIG"
-STORE_VARIABLE = "STUDIOML_STORE"
-KEYS = ("storage", "saveWorkspaceFrequency", "queue", "user", "compression", "defaultArtifacts")
+KEYS = ("storage", "saveWorkspaceFrequency", "gracePeriod", "queue", "user", "compression", "defaultArtifacts")
 UNUSED_KEYS = (  # what the original's files may hold; accepted, so that such a file works, and shown as unused
     "cloud", "database", "docker", "env", "experimentLifetime", "log", "optimizer", "pip", "resources_needed",
     "saveMetricsFrequency", "server", "sleep_time", "verbose", "worker_timeout",
 )  # fmt: skip
-_VARIABLES = {"storage": STORE_VARIABLE, "user": "STUDIOML_USER", "queue": "STUDIOML_QUEUE"}
 _OPTIONS = ("storage", "saveWorkspaceFrequency", "queue", "user", "compression")
 
 
@@ -59,6 +57,7 @@ def load_config(
         file=path,
         storage=storage or Storage(str(default_store(folder))),
         save_workspace_frequency=parse_duration(given.get("saveWorkspaceFrequency", "1m"), "saveWorkspaceFrequency"),
+        grace_period=parse_duration(given.get("gracePeriod", "30s"), "gracePeriod"),
         queue=_text(given.get("queue", "local"), "queue"),
         user=_text(given["user"], "user") if "user" in given else _login(),
         compression=_switch(given.get("compression", True), "compression"),
@@ -116,7 +115,7 @@ def _merge(
     origins: dict[str, Origin] = {}
     sources: list[tuple[Origin, Mapping[str, Any]]] = [
         ("file", {key: section.get(key) for key in KEYS}),
-        ("environment", {key: environ.get(name) or None for key, name in _VARIABLES.items()}),
+        ("environment", {key: environ.get(name) or None for key, name in VARIABLES.items() if key in KEYS}),
         ("option", {key: options.get(key) for key in _OPTIONS}),
     ]
     for origin, values in sources:

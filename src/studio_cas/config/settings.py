@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 
     Origin = Literal["default", "file", "environment", "option"]
 
+VARIABLES = {
+    "home": "STUDIOML_HOME",
+    "storage": "STUDIOML_STORE",
+    "user": "STUDIOML_USER",
+    "queue": "STUDIOML_QUEUE",
+}
+OPTIONS = {"home": "--home", "storage": "--store", "saveWorkspaceFrequency": "--interval", "queue": "--queue"}
 DEFAULT_ARTIFACTS = ("workspace", "output", "modeldir", "tb")
 
 
@@ -36,11 +43,15 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of `studio config`: the key as the file spells it, its value, and who said so."""
+    """One row of `studio config`: the key as the file spells it, its value, and who said so.
+
+    `source` names the file, the variable or the option; it is empty for a default.
+    """
 
     key: str
     value: str
     origin: Origin
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +59,9 @@ class Config:
     """The configuration in force.
 
     `file` is the file that was read, None where there is none. `save_workspace_frequency` is the period of captures in
-    seconds. `default_artifacts` are the ones that a run captures without being asked. `unused` names keys of the
-    original's configuration that mean nothing here; `warnings` are sentences for the person.
+    seconds; `grace_period` the seconds that a script has to save, once it is asked to stop. `default_artifacts` are the
+    ones that a run captures without being asked. `unused` names keys of the original's configuration that mean nothing
+    here; `warnings` are sentences for the person.
     """
 
     home: Path
@@ -60,6 +72,7 @@ class Config:
     user: str
     compression: bool
     default_artifacts: tuple[str, ...]
+    grace_period: float = 30.0
     origins: Mapping[str, Origin] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -76,6 +89,7 @@ class Config:
             "storage.endpoint": self.storage.endpoint or "",
             "storage.project": self.storage.project or "",
             "saveWorkspaceFrequency": format_duration(self.save_workspace_frequency),
+            "gracePeriod": format_duration(self.grace_period),
             "queue": self.queue,
             "user": self.user,
             "compression": "on" if self.compression else "off",
@@ -83,7 +97,15 @@ class Config:
         }
         local = self.storage.folder is not None
         return [
-            Setting(key, value, self.origins.get(key, "default"))
-            for key, value in values.items()
-            if not (local and key.startswith("storage."))
+            self._setting(key, value) for key, value in values.items() if not (local and key.startswith("storage."))
         ]
+
+    def _setting(self, key: str, value: str) -> Setting:
+        origin = self.origins.get(key, "default")
+        section = key.partition(".")[0]
+        sources = {
+            "file": str(self.file),
+            "environment": VARIABLES.get(section, ""),
+            "option": OPTIONS.get(section, ""),
+        }
+        return Setting(key, value, origin, sources.get(origin, ""))
