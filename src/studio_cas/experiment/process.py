@@ -104,10 +104,14 @@ class Script:
         return 128 - code if code < 0 else code
 
     def stop(self) -> None:
-        """Do what one Ctrl-C does: somebody elsewhere asks for it."""
-        if not self._ended:
+        """Do what one Ctrl-C does, unless that was done: a second one would hit a script that is saving.
+
+        Where we were told to ignore Ctrl-C, as in the background of a shell script, so was the script: SIGTERM then.
+        """
+        if not self._ended and not self.stop_asked:
             self.stop_asked = True
-            self._send(signal.SIGINT)
+            ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            self._send(signal.SIGTERM if ignored else signal.SIGINT)
 
     def _take_signals(self) -> None:
         handlers = {

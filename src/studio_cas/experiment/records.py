@@ -20,10 +20,9 @@ def claim(backend: Backend, owner: Owner, *, join: bool) -> Owner:
 
     With `join`, somebody else's experiment is no conflict.
     """
-    key = records.owner_key(owner.experiment)
-    try:
-        current = records.decode_owner(bytes(backend.read(key)))
-    except NotFoundError:
+    current = read_owner(backend, owner.experiment)
+    if current is None:
+        key = records.owner_key(owner.experiment)
         try:
             backend.create(key, [records.encode(owner)])
         except ObjectExistsError:  # another run was first
@@ -36,6 +35,14 @@ def claim(backend: Backend, owner: Owner, *, join: bool) -> Owner:
             "choose another name with --experiment, or add an attempt to it with --join"
         )
     return current
+
+
+def read_owner(backend: Backend, experiment: str) -> Owner | None:
+    """Who owns the experiment; None where nobody does."""
+    try:
+        return records.decode_owner(bytes(backend.read(records.owner_key(experiment))))
+    except NotFoundError:
+        return None
 
 
 def list_attempts(backend: Backend, experiment: str) -> list[int]:
@@ -80,12 +87,8 @@ def request_stop(backend: Backend, created: Created, stop: Stop) -> Stop:
 
 def stop_requested(backend: Backend, created: Created) -> Stop | None:
     """Who asks the attempt to stop, None where nobody does; one read."""
-    try:
-        return records.decode_stop(
-            bytes(backend.read(records.attempt_key(created.experiment, created.attempt, "stop")))
-        )
-    except NotFoundError:
-        return None
+    data = _read(backend, created.experiment, created.attempt, "stop")
+    return records.decode_stop(data) if data else None
 
 
 def write_ended(backend: Backend, created: Created, ended: Ended) -> None:
@@ -95,24 +98,35 @@ def write_ended(backend: Backend, created: Created, ended: Ended) -> None:
         backend.create(key, [records.encode(ended)])
 
 
-def read_attempt(backend: Backend, experiment: str, attempt: int, now: float) -> Attempt:
-    """What the records say at time `now`. Raises NotFoundError."""
-
-    def read(record: str) -> bytes | None:
-        try:
-            return bytes(backend.read(records.attempt_key(experiment, attempt, record)))
-        except NotFoundError:
-            return None
-
-    created = read("created")
-    if created is None:
+def read_created(backend: Backend, experiment: str, attempt: int) -> Created:
+    """What was asked for. Raises NotFoundError."""
+    data = _read(backend, experiment, attempt, "created")
+    if data is None:
         raise NotFoundError(f"the experiment {experiment} has no attempt {attempt}")
-    started, ended = read("started"), read("ended")
+    return records.decode_created(data)
+
+
+def complete(backend: Backend, created: Created, now: float) -> Attempt:
+    """The attempt with what its other records say at time `now`."""
+    experiment, attempt = created.experiment, created.attempt
+    started, ended = (_read(backend, experiment, attempt, record) for record in ("started", "ended"))
     beats = [] if ended else list(backend.list(records.heartbeats_prefix(experiment, attempt), limit=1))
     return fold(
-        records.decode_created(created),
+        created,
         records.decode_started(started) if started else None,
         max((beat.created for beat in beats), default=None),
         records.decode_ended(ended) if ended else None,
         now,
     )
+
+
+def read_attempt(backend: Backend, experiment: str, attempt: int, now: float) -> Attempt:
+    """What the records say at time `now`. Raises NotFoundError."""
+    return complete(backend, read_created(backend, experiment, attempt), now)
+
+
+def _read(backend: Backend, experiment: str, attempt: int, record: str) -> bytes | None:
+    try:
+        return bytes(backend.read(records.attempt_key(experiment, attempt, record)))
+    except NotFoundError:
+        return None

@@ -82,9 +82,10 @@ def _listed(path: bytes, entry: Entry) -> ListedEntry:
     return ListedEntry(path, _KINDS[entry.kind], entry.size, executable, entry.mtime_ns, target, content)
 
 
-def read_file(store: Store, version: Version, path: bytes) -> Iterator[bytes]:
-    """The bytes of one file, verified, in pieces. For a single-file artifact `path` may be empty.
+def read_file(store: Store, version: Version, path: bytes, start: int = 0) -> Iterator[bytes]:
+    """The bytes of one file from offset `start` on, verified, in pieces; a single-file artifact needs no `path`.
 
+    What lies before `start` is not fetched, but for the beginning of a chunk that reaches beyond it.
     Raises NotFoundError, UsageError (a folder or a link), CorruptError.
     """
     tree = TreeReader(store, version)
@@ -106,11 +107,24 @@ def read_file(store: Store, version: Version, path: bytes) -> Iterator[bytes]:
             if leaf.attributes[position] & KIND_MASK not in (EntryKind.FILE, EntryKind.EXECUTABLE):
                 message = f"{version.name}: {os.fsdecode(path)} is not a file: name a file in it"
                 raise UsageError(message)
-            yield leaf.literals[position]
-            part = slices[position]
-            yield from _chunks(store, version, path, list(zip(leaf.ids, leaf.lengths, leaf.places, strict=True))[part])
+            yield leaf.literals[position][start:]
+            start = max(0, start - len(leaf.literals[position]))
+            chunks = list(zip(leaf.ids, leaf.lengths, leaf.places, strict=True))[slices[position]]
+            before, start = _skip(chunks, start)
+            for piece in _chunks(store, version, path, chunks[before:]):
+                yield piece[start:]
+                start = 0
     if not found:
         raise NotFoundError(_missing(version, path))
+
+
+def _skip(chunks: list, start: int) -> tuple[int, int]:  # type: ignore[type-arg]
+    """How many chunks lie before offset `start`, and how many bytes of it are left after them."""
+    before = 0
+    while before < len(chunks) and chunks[before][1] <= start:
+        start -= chunks[before][1]
+        before += 1
+    return before, start
 
 
 def _chunks(store: Store, version: Version, path: bytes, chunks: list) -> Iterator[bytes]:  # type: ignore[type-arg]
