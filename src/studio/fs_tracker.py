@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from studio_cas.experiment.fs_tracker import (
+    commit,
     get_artifact,
     get_artifact_cache,
     get_artifacts,
@@ -16,6 +17,7 @@ from studio_cas.experiment.fs_tracker import (
 )
 
 __all__ = [
+    "commit",
     "get_artifact",
     "get_artifact_cache",
     "get_artifacts",

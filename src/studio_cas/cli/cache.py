@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,6 @@ import typer
 from studio_cas.cli.commands import new_app
 from studio_cas.cli.rendering import age, counted, print_json, print_table, printable, size, timestamp
 from studio_cas.cli.session import session_of
-from studio_cas.errors import UsageError
 
 if TYPE_CHECKING:
     from studio_cas.worktree.blobcache import CachedArtifact
@@ -20,7 +18,6 @@ app = new_app(
     help="Show or clean the artifacts kept on this machine.",
     epilog="Example: studio cache clean --older-than 30d --dry-run",
 )
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
 
 
 @app.command("ls", epilog="Example: studio cache ls")
@@ -51,9 +48,10 @@ def clean(
     What a running script reads must not be removed.
     """
     from studio_cas.config.durations import parse_duration
+    from studio_cas.config.sizes import parse_size
     from studio_cas.worktree import blobcache
 
-    size_limit = _parse_size(max_size) if max_size is not None else None
+    size_limit = parse_size(max_size, "--max-size") if max_size is not None else None
     age_limit = parse_duration(older_than, "--older-than") if older_than is not None else None
     home = session_of(ctx).configuration().home
     removed = blobcache.clean(home, max_size=size_limit, older_than=age_limit, dry_run=dry_run)
@@ -89,11 +87,3 @@ def _record(cached: CachedArtifact) -> dict[str, Any]:
         "size": cached.size,
         "used": timestamp(cached.used),
     }
-
-
-def _parse_size(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"--max-size: {text!r} is no size: write a number and a unit, as 500MiB or 50GiB")
-    power = " KMGTP".index(match[2].upper() or " ")
-    return int(float(match[1]) * 1024**power)

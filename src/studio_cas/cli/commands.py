@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Run a script, and capture what it reads and writes.",
     "runs": "List runs, show one, stop it, or remove it.",
     "logs": "Print what a run has printed, and follow it.",
+    "sync": "Keep artifacts up to date while folders change.",
     "push": "Capture a folder or a file as a new version, now.",
     "pull": "Fetch an artifact, or a part of it.",
     "ls": "List experiments, artifacts, or the files in one.",

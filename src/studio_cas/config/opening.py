@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from studio_cas.config.settings import Config
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from studio_cas.backends.base import Backend
+    from studio_cas.config.settings import Config, Storage
     from studio_cas.store.store import Store
 
 
@@ -14,11 +18,20 @@ def open_configured_store(config: Config, *, create: bool = True) -> Store:
 
     Raises StoreUnavailableError, in one sentence that says what to do.
     """
+    return open_storage(config.storage, config.home, create=create)
+
+
+def open_storage(
+    storage: Storage, home: Path, *, create: bool = True, around: Callable[[Backend], Backend] | None = None
+) -> Store:
+    """Open the store at `storage`, with caches under `home`; `around` puts a decorator of its own around the backend.
+
+    Raises StoreUnavailableError.
+    """
     from studio_cas.backends.opening import open_backend
     from studio_cas.store.store import open_store
 
-    storage = config.storage
     backend = open_backend(
         storage.url, credentials=storage.credentials, endpoint=storage.endpoint, project=storage.project
     )
-    return open_store(backend, home=config.home, create=create)
+    return open_store(around(backend) if around else backend, home=home, create=create)

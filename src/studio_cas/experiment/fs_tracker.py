@@ -62,6 +62,20 @@ def get_artifacts() -> dict[str, str]:
     return dict(sorted(folders.items()))
 
 
+def commit(tag: str, timeout: float = 600.0) -> str:
+    """Make a version of artifact `tag` now, and return its name, `exp/tag@7`, when it is in the store.
+
+    It holds what the files hold at the time of the call; files that are still open for writing keep their earlier
+    content. In a run, or beside `studio sync`, the daemon makes it; else this process does. Raises TransientError when
+    the daemon has made none in `timeout` seconds, and what a capture raises.
+    """
+    from pathlib import Path
+
+    from studio_cas.sync import barrier
+
+    return barrier.commit(studio_home(), Path(get_artifact(tag)), get_experiment_key(), tag, timeout)
+
+
 def get_model_directory(experiment_name: str | None = None) -> str:
     """The folder for checkpoints of this experiment, or of another one of this machine; it exists."""
     return _made(get_artifact_cache("modeldir", experiment_name))
