@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 
 BUFFER_SIZE = 8 * 1024 * 1024
+CROWDED = 24  # buffers in use; a first capture to a folder needs about 20: three packs and what is in flight
 SHARE_ABOVE = 2 * 1024 * 1024
 
 
@@ -35,6 +36,12 @@ class ArenaBuffer:
                 self.used = 0
                 self._arena.free.append(self)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so many buffers are in use that a copy of a few bytes is better than to hold one more."""
+        with self._arena.lock:
+            return self._arena.made - len(self._arena.free) > CROWDED
+
     def taken(self) -> None:
         """Begin anew with one holder."""
         self._holders = 1
@@ -46,6 +53,7 @@ class Arena:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.free: list[ArenaBuffer] = []
+        self.made = 0
         self._current: ArenaBuffer | None = None
 
     def space(self, wanted: int) -> tuple[ArenaBuffer, memoryview]:
@@ -63,4 +71,5 @@ class Arena:
                 buffer = self.free.pop()
                 buffer.taken()
                 return buffer
+            self.made += 1
         return ArenaBuffer(self)

@@ -216,7 +216,9 @@ class Ingest:
             place = known or (self.data.placed.get(rows[0][0]) if len(rows) == 1 else None)
             if place is None:
                 release = None
-                if codec in IN_BUFFER:
+                if codec in IN_BUFFER and buffer.crowded:  # few new chunks in much that is known would hold it all
+                    parts = [b"".join(parts)]  # noqa: PLW2901 (the same bytes)
+                elif codec in IN_BUFFER:
                     buffer.hold()
                     release = buffer.release
                 places = self.data.add(parts, codec, rows, release)
