@@ -93,7 +93,16 @@ def encode(version: Version) -> bytes:
         "tree_packs": base64.b64encode(b"".join(version.tree_packs)).decode(),
         "tree": tree,
     }
+    return _text(document)
+
+
+def _text(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+def renumbered(data: bytes, number: int, parent: int | None) -> bytes:
+    """The record `data` with another number and parent, and all else as it was."""
+    return _text(json.loads(data) | {"number": number, "parent": parent})
 
 
 def decode(data: bytes) -> Version:

@@ -40,14 +40,17 @@ def condemned(store: Store) -> frozenset[PackId]:
 def commit(store: Store, packs: Iterable[PackId], adopted: frozenset[PackId], create: Callable[[], T]) -> T:
     """Run `create`, which creates the version record, so that none of `packs` can be deleted under it.
 
-    `adopted` are those that neither this capture made nor its parent version uses. Raises CondemnedError.
+    `adopted` are those that neither this capture made nor its parent version uses. Raises CondemnedError, also for
+    packs that are not in the store yet, as they wait on this machine for the network.
     """
-    pin = _pin(store, adopted) if adopted else None
+    needed = frozenset(packs)
+    _check(store.absent(), needed)
+    pin = create_pin(store, adopted) if adopted else None
     if pin:
         _check(condemned(store), adopted)
     made = create()
-    if pin is None or not _unpin(store, pin):
-        _check(condemned(store), frozenset(packs))
+    kept = adopted if pin and remove_pin(store, pin) else frozenset()
+    _check(condemned(store), needed - kept)
     return made
 
 
@@ -56,24 +59,26 @@ def _check(lists: frozenset[PackId], packs: frozenset[PackId]) -> None:
         raise CondemnedError(lists & packs)
 
 
-def _pin(store: Store, packs: frozenset[PackId]) -> str:
+def create_pin(store: Store, packs: frozenset[PackId]) -> str:
+    """Keep the collector from deleting `packs`, as long as the object whose key is returned is there."""
     key = f"{keys.PINS}{os.urandom(16).hex()}"
     store.backend.create(key, [collection.encode(packs)])
     return key
 
 
-def _unpin(store: Store, key: str) -> bool:
+def remove_pin(store: Store, key: str) -> bool:
     """Remove the pin; False where it was gone already, which proves nothing. One that stays costs nothing."""
     try:
         store.backend.delete(key)
     except NotFoundError:
         return False
     except PermissionDeniedError:
-        return _is_there(store, key)
+        return is_pinned(store, key)
     return True
 
 
-def _is_there(store: Store, key: str) -> bool:
+def is_pinned(store: Store, key: str) -> bool:
+    """Whether the pin is still there."""
     try:
         store.backend.stat(key)
     except NotFoundError:

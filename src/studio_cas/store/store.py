@@ -17,10 +17,12 @@ from studio_cas.errors import (
     TransientError,
 )
 from studio_cas.formats import keys, store_config
+from studio_cas.store.spool_folder import lost_packs, spool_folder, waiting_packs
 
 if TYPE_CHECKING:
     from studio_cas.backends.base import Backend
     from studio_cas.formats.store_config import StoreConfig
+    from studio_cas.ids import PackId
     from studio_cas.store.catalog import Catalog
 
 
@@ -46,6 +48,19 @@ class Store:
     def cache_dir(self) -> Path:
         """This machine's caches of this store; losing them costs time, not data."""
         return self.home / "cache" / self.config.store_id
+
+    @property
+    def states_dir(self) -> Path:
+        """What this machine remembers of the folders that it captured or pulled."""
+        return self.cache_dir / "states"
+
+    def absent(self) -> frozenset[PackId]:
+        """Packs that this machine knows of, and that are not in the store: no version may name them.
+
+        They wait here for a store that is away, or were lost while they waited.
+        """
+        folder = spool_folder(self.home, self.url)
+        return waiting_packs(folder) | lost_packs(folder)
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -189,7 +189,7 @@ class _Capture:
     def _pruned(self, exclude: Sequence[Path]) -> set[tuple[int, int]]:
         """(device, inode) of the folders to leave out: those given, and what studio itself keeps. Raises UsageError."""
         home = self._store.home
-        kept = [home / "store", home / "blobcache", home / "cache"]
+        kept = [home / name for name in ("store", "blobcache", "cache", "spool")]
         if self._store.backend.local:
             kept.append(Path(self._store.url))
         if any(self._root.resolve().is_relative_to(path.resolve()) for path in kept):

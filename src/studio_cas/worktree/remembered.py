@@ -7,12 +7,13 @@ knows nothing of them: to find its chunks, and to keep the earlier state of a fi
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.chunking.profile import Profile
-from studio_cas.errors import StudioError
+from studio_cas.errors import StoreUnavailableError, StudioError
 from studio_cas.formats import leaf as leaves
 from studio_cas.formats.leaf import CONTINUED, KIND_MASK, PROFILE_SHIFT, EntryKind
 from studio_cas.store.ingest import Chunks
@@ -187,11 +188,15 @@ class Parent:
         return {row.leaf_id: row.place for row in self.tree.root.leaves if row.place}
 
     def learn(self, path: bytes) -> None:
-        """Tell the catalog the chunks of the leaves around `path`: it, or its neighbours, were captured before."""
-        for index in self._around(path):
-            if index not in self._learnt and self.tree is not None:
-                self._learnt.add(index)
-                learn(self._store, self.tree.leaf(index))
+        """Tell the catalog the chunks of the leaves around `path`: it, or its neighbours, were captured before.
+
+        A store that is away costs what would have been found: the chunks are stored once more.
+        """
+        with suppress(StoreUnavailableError):
+            for index in self._around(path):
+                if index not in self._learnt and self.tree is not None:
+                    self._learnt.add(index)
+                    learn(self._store, self.tree.leaf(index))
 
     def entry(self, path: bytes) -> Entry | None:
         """The file at `path` in it."""

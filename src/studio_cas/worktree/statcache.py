@@ -68,7 +68,7 @@ class Block:
 
 def path_of(store: Store, root: Path) -> Path:
     """Where the state of the folder or file `root` is kept."""
-    return store.cache_dir / "states" / f"{digest(os.fsencode(root)).hex()[:32]}.state"
+    return store.states_dir / f"{digest(os.fsencode(root)).hex()[:32]}.state"
 
 
 def trusted(row: Row, now_ns: int) -> Row:

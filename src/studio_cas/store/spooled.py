@@ -1,0 +1,190 @@
+"""A store whose objects wait on this machine while it is away; a thread of this process sends them when it is back.
+
+For the daemon, and for the captures of a run. A process that ends, or is killed, leaves what waits to the next one that
+opens the same store in this way.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from studio_cas.backends.breaker import kind_of
+from studio_cas.backends.spool_queue import SpoolQueue, share_of_disk
+from studio_cas.backends.spooling import AWAY, FULL, Rules, Spooling, read_note
+from studio_cas.errors import StoreUnavailableError, StudioError
+from studio_cas.formats import keys
+from studio_cas.store.draining import ASIDE, IDLE, Drainer, check_same, name_of
+from studio_cas.store.spool_folder import lost_packs, spool_folder
+from studio_cas.store.store import Store, open_store, studio_home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from studio_cas.backends.base import Backend
+    from studio_cas.ids import PackId
+
+_WAITING: Final = (keys.PACKS, keys.TREES, keys.VERSIONS, keys.HOOKS, keys.PINS)
+_DECISIVE: Final = ("/owner", "/created")
+_POLL: Final = 0.5  # seconds; other processes send too
+
+
+def may_wait(key: str) -> bool:
+    """Everything that captures and runs write, but for the records that decide whose an experiment is."""
+    return key.startswith(_WAITING) or (key.startswith(keys.EXPERIMENTS) and not key.endswith(_DECISIVE))
+
+
+RULES: Final = Rules(
+    waits=may_wait,
+    remembered=(keys.FORMAT, keys.VERSIONS, keys.TREES),
+    newest=(keys.VERSIONS,),
+    answered=(keys.VERSIONS,),
+    checked_later=(keys.GC,),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolState:
+    """What waits for a store, for people to see.
+
+    `since`: when the store went away, in seconds since the epoch, None while it answers; `kind` and `reason`: why, as
+    an error has them. `versions`: names of the versions that wait, in order. Sizes in bytes. `full`: why nothing more
+    is kept, None while there is room. `aside`: "name: why" of what can not go up.
+    """
+
+    since: float | None
+    kind: str
+    reason: str
+    objects: int
+    bytes: int
+    versions: tuple[str, ...]
+    budget: int
+    full: str | None
+    aside: tuple[str, ...]
+
+
+@dataclass
+class SpooledStore(Store):
+    """An open store with its spool. Closing it stops the sending; what waits stays."""
+
+    spool: Spooling = field(kw_only=True)
+    drainer: Drainer = field(init=False)
+    _thread: threading.Thread | None = field(init=False, default=None)
+    _ended: threading.Event = field(init=False, default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.drainer = Drainer(self, self.spool)
+
+    def absent(self) -> frozenset[PackId]:
+        """Packs that were lost while versions waited. Those that wait are no matter: the version waits behind them."""
+        return lost_packs(self.spool.folder)
+
+    def state(self) -> SpoolState:
+        """What waits now."""
+        return _state(self.spool.disk, self.spool.queue)
+
+    def start(self) -> None:
+        """Send what waits, in a thread of its own, until the store is closed."""
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+        self._thread.start()
+
+    def flush(self, seconds: float) -> SpoolState:
+        """Try to send everything now; returns what waits when that is done, the store is away, or time is up."""
+        end = time.monotonic() + seconds
+        self.spool.breaker.hurry()
+        if self._thread is None:
+            self.drainer.step()
+        self.spool.changed.set()
+        while time.monotonic() < end and not self.spool.queue.is_empty():
+            if self.spool.breaker.error is not None and self.spool.breaker.pause():
+                break
+            self._ended.wait(min(_POLL, max(0.0, end - time.monotonic())))
+            if self._thread is None:
+                self.drainer.step()
+        return self.state()
+
+    def close(self) -> None:
+        """Stop sending, and release everything."""
+        self._ended.set()
+        self.spool.changed.set()
+        if self._thread is not None:
+            self._thread.join()
+        super().close()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.spool.changed.clear()
+            try:
+                pause = self.drainer.step()
+            except Exception as error:  # noqa: BLE001  # the thread's edge: it is shown, and tried again
+                self.spool.tell(AWAY, StudioError(f"unexpected {type(error).__name__}: {error}; a fault of studio"))
+                pause = 0.0
+                self._ended.wait(IDLE)
+            if not self._ended.is_set():
+                self.spool.changed.wait(pause)
+
+
+def open_spooled(
+    backend: Backend,
+    *,
+    home: Path | None = None,
+    create: bool = True,
+    budget: Callable[[int], int] | None = None,
+) -> SpooledStore:
+    """The store behind `backend`, with a spool in `home`; call `start` to have it sent.
+
+    A store that is away can be opened where this machine has seen it before. Raises as `open_store` does.
+    """
+    home = home or studio_home()
+    spool = Spooling(backend, spool_folder(home, backend.url), rules=RULES, budget=budget)
+    try:
+        if spool.breaker.error is None or spool.memory.stat(keys.FORMAT) is None:
+            check_same(spool)
+            spool.came_back()
+    except StoreUnavailableError as error:
+        if kind_of(error) is StoreUnavailableError and spool.queue.is_empty():
+            spool.memory.forget()  # it is gone, and nothing waits for it: begin anew
+        else:
+            spool.went_away(error)
+    opened = open_store(spool, home=home, create=create)
+    return SpooledStore(spool, opened.config, home, spool=spool)
+
+
+def spool_state(home: Path, url: str, budget: Callable[[int], int] | None = None) -> SpoolState | None:
+    """What waits for the store at `url` on this machine, whoever keeps it; None where nothing ever did."""
+    from studio_cas.backends.local import LocalBackend
+
+    folder = spool_folder(home, url)
+    if not folder.is_dir():
+        return None
+    disk = LocalBackend(folder)
+    return _state(disk, SpoolQueue(disk, folder, budget or share_of_disk(folder)))
+
+
+def _state(disk: Backend, queue: SpoolQueue) -> SpoolState:
+    items = queue.items()
+    away, full = read_note(disk, AWAY), read_note(disk, FULL)
+    return SpoolState(
+        since=away.since if away else None,
+        kind=away.kind if away else "",
+        reason=away.reason if away else "",
+        objects=len(items),
+        bytes=sum(item.size for item in items),
+        versions=tuple(name_of(item.key) for item in items if item.key.startswith(keys.VERSIONS)),
+        budget=queue.budget,
+        full=full.reason if full else None,
+        aside=tuple(_told(disk, found.key) for found in disk.list(ASIDE)),
+    )
+
+
+def _told(disk: Backend, key: str) -> str:
+    """One thing that was set aside, and why."""
+    with suppress(StudioError, ValueError, KeyError):
+        head = json.loads(bytes(disk.read(key)).partition(b"\n")[0])
+        return f"{head['name']}: {head['reason']}"
+    return key.removeprefix(ASIDE)
