@@ -193,7 +193,7 @@ def _numbers(folder: Path) -> list[int]:
     try:
         names = os.listdir(folder)  # noqa: PTH208  # names are all that is wanted, of thousands of files
         return sorted(int(name) for name in names if not name.startswith("."))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise LocalIOError(f"the spool {folder} can not be listed: {error.strerror}") from error

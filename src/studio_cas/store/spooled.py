@@ -142,10 +142,15 @@ def open_spooled(
     """
     home = home or studio_home()
     spool = Spooling(backend, spool_folder(home, backend.url), rules=RULES, budget=budget)
+    return open_with(spool, home, create=create)
+
+
+def open_with(spool: Spooling, home: Path, *, create: bool = True) -> SpooledStore:
+    """The store behind `spool`; see `open_spooled`."""
     try:
         if spool.breaker.error is None or spool.memory.stat(keys.FORMAT) is None:
             check_same(spool)
-            spool.came_back()
+            spool.breaker.close()
     except StoreUnavailableError as error:
         if kind_of(error) is StoreUnavailableError and spool.queue.is_empty():
             spool.memory.forget()  # it is gone, and nothing waits for it: begin anew

@@ -1,0 +1,90 @@
+"""A backend whose mood a test sets: it answers, it is away, it refuses the credential, or it dies at a certain call."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from studio_cas.backends.memory import MemoryBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from studio_cas.backends.base import Backend
+    from studio_cas.errors import StudioError
+
+CALLS: Final = ("prepare", "create", "read", "read_tail", "stat", "list", "list_names", "delete")
+
+
+class KilledError(BaseException):
+    """The process ends here: nothing after it happens, and nobody catches it."""
+
+
+class Deaths:
+    """Counts the steps of all backends that share it, and dies at one of them: before it is done, or after."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._at: int | None = None
+        self._after = False
+        self._lock = threading.Lock()
+
+    def arm(self, steps: int, *, after: bool) -> None:
+        """Die at the step that comes after `steps` others; without effect where there are fewer."""
+        self._at, self._after = self.steps + steps, after
+
+    def disarm(self) -> None:
+        """Live on."""
+        self._at = None
+
+    def step(self, work: Callable[[], Any]) -> Any:
+        """Do `work`, or die."""
+        with self._lock:
+            now, self.steps = self.steps, self.steps + 1
+        dies = self._at is not None and now >= self._at
+        if dies and not self._after:
+            raise KilledError
+        done = work()
+        if dies:
+            raise KilledError
+        return done
+
+
+class Moody:
+    """`inner`, as long as `error` is None; otherwise every call raises it. `calls` counts all."""
+
+    def __init__(self, inner: Backend | None = None, deaths: Deaths | None = None) -> None:
+        self.inner = inner or MemoryBackend("moody")
+        self.deaths = deaths or Deaths()
+        self.error: StudioError | None = None
+        self.loses_answers = False
+        self.calls = 0
+
+    @property
+    def url(self) -> str:
+        """As `inner`."""
+        return self.inner.url
+
+    @property
+    def local(self) -> bool:
+        """As `inner`."""
+        return self.inner.local
+
+    def close(self) -> None:
+        """As `inner`."""
+        self.inner.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in CALLS:
+            raise AttributeError(name)
+        method = getattr(self.inner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.calls += 1
+            if self.error is not None:
+                if self.loses_answers:
+                    method(*arguments, **options)
+                raise type(self.error)(*self.error.args)
+            return self.deaths.step(lambda: method(*arguments, **options))
+
+        return call
