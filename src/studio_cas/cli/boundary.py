@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 from typer.exceptions import TyperException
 
+from studio_cas.cli import streams
 from studio_cas.cli.rendering import printable
 from studio_cas.errors import LocalIOError, NoSpaceError, StudioError
 
@@ -27,13 +29,11 @@ def guard(app: typer.Typer, arguments: Sequence[str]) -> int:
     try:
         code = _invoke(app, arguments)
         sys.stdout.flush()
-    except typer.Exit as ending:
-        return ending.exit_code
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        _silence_stdout()
+        streams.silence(sys.stdout)
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  # the process's edge: nothing above would tell it better
         return _report(error)
@@ -44,8 +44,11 @@ def _invoke(app: typer.Typer, arguments: Sequence[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # a file name may be any bytes
     group = typer.main.get_command(app)
-    with group.make_context("studio", list(arguments)) as context:
-        result = group.invoke(context)
+    try:
+        with group.make_context("studio", list(arguments)) as context:
+            result = group.invoke(context)
+    except typer.Exit as ending:
+        return ending.exit_code
     return result if isinstance(result, int) else 0
 
 
@@ -74,7 +77,8 @@ def _report_usage(error: TyperException) -> int:
 
 
 def _from_system(error: OSError) -> StudioError:
-    what = f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error.strerror or error)
+    place = os.fsdecode(error.filename) if error.filename else "standard output" if streams.fails(sys.stdout) else ""
+    what = f"{place}: {error.strerror}" if place else str(error.strerror or error)
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     return NoSpaceError(f"{what}; free some space and call again") if full else LocalIOError(what)
 
@@ -93,7 +97,10 @@ def _write_traceback(error: Exception) -> Path:
     text = f"studio {version('studio-cas')}, Python {platform.python_version()}, {platform.platform()}\n\n"
     text += "".join(traceback.format_exception(error))
     name = f"crash-{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
-    for folder in (studio_home() / "logs", Path(tempfile.gettempdir())):
+    places = [Path(tempfile.gettempdir())]
+    with contextlib.suppress(StudioError):  # there is no home
+        places.insert(0, studio_home() / "logs")
+    for folder in places:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -104,11 +111,5 @@ def _write_traceback(error: Exception) -> Path:
 
 
 def _say(sentence: str) -> None:
-    sys.stderr.write(f"studio: {printable(sentence)}\n")
-
-
-def _silence_stdout() -> None:
-    """Point stdout elsewhere, so that the interpreter's last flush finds no closed pipe."""
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, sys.stdout.fileno())
-    os.close(sink)
+    with contextlib.suppress(OSError):  # there is nobody to tell; the exit code still says it
+        sys.stderr.write(f"studio: {printable(sentence)}\n")

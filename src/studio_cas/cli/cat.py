@@ -30,5 +30,13 @@ def cat(
         if not spec.path and not version.is_file:
             raise UsageError(f"{name} is a folder: name a file in it, as studio ls {name} shows them")
         for piece in read_file(store, version, spec.path):
-            sys.stdout.buffer.write(piece)
+            _write(piece)
         sys.stdout.buffer.flush()
+
+
+def _write(piece: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(piece)
+    except OSError as error:
+        error.filename = "standard output"
+        raise

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import local_path, whole_artifact
 from studio_cas.cli.records import change_line, change_record
 from studio_cas.cli.rendering import print_json_list
 from studio_cas.cli.session import session_of
-from studio_cas.errors import NotFoundError
+from studio_cas.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from studio_cas.store.store import Store
     from studio_cas.worktree.materialise import Change
 
 app = new_app()
+FOLDER_SIGNS = (".", "/", "~")
 WAY_BACK: dict[str, Literal["added", "removed", "changed"]] = {
     "added": "removed",
     "removed": "added",
@@ -38,7 +40,11 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """Show what changed between two versions, or a version and a folder: + added, - removed, ~ changed."""
-    compare = _against_folder(old, Path(new)) if new.startswith((".", "/", "~")) else _against_version(old, new)
+    if old.startswith(FOLDER_SIGNS):
+        raise UsageError(f"a folder can only be the second: studio diff {new} {old}")
+    compare = (
+        _against_folder(old, local_path(new, "NEW")) if new.startswith(FOLDER_SIGNS) else _against_version(old, new)
+    )
     with session_of(ctx).open_store() as store:
         changes = compare(store)
         if as_json:
@@ -49,21 +55,20 @@ def diff(
 
 
 def _against_version(old: str, new: str) -> Callable[[Store], Iterable[Change]]:
-    from studio_cas.formats.spec import parse_spec
     from studio_cas.store.versions import resolve_spec
     from studio_cas.worktree.diff import diff as compare
 
-    before, after = parse_spec(old), parse_spec(new)
+    before, after = whole_artifact(old, "diff"), whole_artifact(new, "diff")
     return lambda store: compare(store, resolve_spec(store, before), resolve_spec(store, after))
 
 
-def _against_folder(old: str, new: Path) -> Callable[[Store], Iterable[Change]]:
+def _against_folder(old: str, folder: Path) -> Callable[[Store], Iterable[Change]]:
     """What a pull into the folder would do, the other way round; nothing is written."""
     from studio_cas.formats.spec import parse_spec
     from studio_cas.store.versions import resolve_spec
     from studio_cas.worktree.materialise import materialise
 
-    spec, folder = parse_spec(old), new.expanduser()
+    spec = parse_spec(old)
     if not folder.is_dir():
         raise NotFoundError(f"there is no folder {folder}: check the path")
 

@@ -11,7 +11,7 @@ from studio_cas.cli import checks
 from studio_cas.cli.commands import new_app
 from studio_cas.cli.rendering import print_json, printable
 from studio_cas.cli.session import Session, session_of
-from studio_cas.errors import ConfigError
+from studio_cas.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def _examine(session: Session, *, write_test: bool) -> Iterator[Finding]:
     yield from checks.check_versions()
     try:
         config = session.configuration()
-    except ConfigError as error:
+    except UsageError as error:
         yield checks.Finding("configuration", "fail", str(error), "correct the file; docs/cli.md lists the keys")
     else:
         text = str(config.file or "none, defaults are used")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import whole_artifact
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import age, print_json, printable, size, timestamp
 from studio_cas.cli.session import session_of
@@ -25,10 +26,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show all that is known of one version: its identity, its sizes, who made it, what it lacks."""
-    from studio_cas.formats.spec import parse_spec
     from studio_cas.store.versions import resolve_spec
 
-    spec = parse_spec(name)
+    spec = whole_artifact(name, "info")
     with session_of(ctx).open_store() as store:
         version = resolve_spec(store, spec)
         if as_json:

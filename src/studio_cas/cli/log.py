@@ -14,6 +14,7 @@ from studio_cas.cli.naming import find_tags, parse_scope
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import age, print_json_list, print_table, printable, size
 from studio_cas.cli.session import session_of
+from studio_cas.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,8 @@ def log(
 ) -> None:
     """List the versions of an artifact, or of all artifacts of an experiment, the newest first."""
     experiment, spec = parse_scope(name)
+    if spec is not None and (spec.version is not None or spec.path):
+        raise UsageError(f"{name!r} names a version or a path: log takes EXP/TAG, or EXP")
     with session_of(ctx).open_store() as store:
         versions = islice(_versions(store, experiment, spec), limit or None)
         if as_json:

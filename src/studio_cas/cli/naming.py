@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import NotFoundError
+from studio_cas.errors import NotFoundError, UsageError
 from studio_cas.formats.keys import check_name
 from studio_cas.formats.spec import Spec, parse_spec
 
@@ -19,6 +20,23 @@ def parse_scope(name: str) -> tuple[str, Spec | None]:
         spec = parse_spec(name)
         return spec.experiment, spec
     return check_name(experiment, "an experiment"), None
+
+
+def whole_artifact(name: str, command: str) -> Spec:
+    """The spec of `EXP/TAG[@VERSION]`. Raises UsageError where it names a part, which `command` does not do."""
+    spec = parse_spec(name)
+    if spec.path:
+        raise UsageError(f"{name!r} names a path: {command} takes whole artifacts, EXP/TAG or EXP/TAG@VERSION")
+    return spec
+
+
+def local_path(text: str, what: str) -> Path:
+    """A path of this machine, `~` expanded. Raises UsageError where it is empty, or names the home of nobody."""
+    if not text:
+        raise UsageError(f"{what} is empty: write a path, or . for this folder")
+    from studio_cas.config.home import expanded
+
+    return Path(expanded(text))
 
 
 def find_tags(store: Store, experiment: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import local_path
 from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.records import change_line, change_record
 from studio_cas.cli.rendering import counted, print_json, printable, shown, size
@@ -38,7 +39,7 @@ def pull(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="EXP/TAG[@VERSION][/PATH]", help="What to fetch.")],
     dest: Annotated[
-        Path | None, typer.Argument(metavar="[DEST]", help="Where to put it; else ./TAG, or the last part of PATH.")
+        str | None, typer.Argument(metavar="[DEST]", help="Where to put it; else ./TAG, or the last part of PATH.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also where DEST has other content: it is replaced.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
@@ -61,7 +62,7 @@ def pull(
     from studio_cas.worktree.materialise import materialise
 
     spec = parse_spec(name)
-    target = dest.expanduser() if dest else _default_destination(spec)
+    target = local_path(dest, "DEST") if dest is not None else _default_destination(spec)
     with session_of(ctx).open_store() as store:
         version = resolve_spec(store, spec)
         result = materialise(

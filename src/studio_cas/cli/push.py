@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import local_path
 from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import counted, print_json, printable, size
@@ -26,7 +26,7 @@ app = new_app()
 @app.command(epilog="Example: studio push ~/weights my_run/weights")
 def push(
     ctx: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder or the file to capture.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The folder or the file to capture.")],
     name: Annotated[str, typer.Argument(metavar="EXP/TAG", help="The artifact that gets the new version.")],
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Leave out what matches (gitignore syntax); repeatable.")
@@ -51,7 +51,7 @@ def push(
     spec = parse_spec(name)
     if spec.version is not None or spec.path:
         raise UsageError(f"{name!r} names a version or a path: push takes EXP/TAG, and makes the next version")
-    root = path.expanduser()
+    root = local_path(path, "PATH")
     if not root.exists():
         raise NotFoundError(f"there is no folder or file {root}: check the path")
     config = session_of(ctx).configuration()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from studio_cas.config import Config
     from studio_cas.experiment.captures import Outcome
     from studio_cas.experiment.request import RunRequest, RunResult
+    from studio_cas.experiment.specs import CaptureSpec
 
 NAMES_SHOWN = 3
 HELP = """\
@@ -78,6 +79,7 @@ def run_command(words: list[str], session: Session | None = None) -> int:
     if "help" in arguments.flags:
         print(HELP, end="")
         return 0
+    captures = _captures(arguments)
     if not arguments.command:
         raise UsageError("nothing to run: name a script, as in studio run train.py; see studio run --help")
     from studio_cas.experiment.request import Voice
@@ -85,7 +87,9 @@ def run_command(words: list[str], session: Session | None = None) -> int:
 
     config = _configuration(arguments, session or Session())
     quiet = "quiet" in arguments.flags
-    result = run_experiment(_request(arguments, config), config, Voice(_silent if quiet else _say, progress_bar))
+    result = run_experiment(
+        _request(arguments, captures, config), config, Voice(_silent if quiet else _say, progress_bar)
+    )
     _report(result, quiet=quiet)
     return result.exit_code
 
@@ -111,20 +115,26 @@ def _configuration(arguments: Arguments, session: Session) -> Config:
     return config
 
 
-def _request(arguments: Arguments, config: Config) -> RunRequest:
+def _captures(arguments: Arguments) -> tuple[CaptureSpec, ...]:
+    from studio_cas.experiment.specs import parse_capture
+
+    folder = Path.cwd()
+    once = [parse_capture(text, once=True, folder=folder) for text in arguments.all("capture_once")]
+    return (*once, *(parse_capture(text, once=False, folder=folder) for text in arguments.all("capture")))
+
+
+def _request(arguments: Arguments, captures: tuple[CaptureSpec, ...], config: Config) -> RunRequest:
     from studio_cas.experiment.environment import active_python
     from studio_cas.experiment.request import RunRequest
-    from studio_cas.experiment.specs import parse_capture, parse_reuse
+    from studio_cas.experiment.specs import parse_reuse
 
     folder, python = Path.cwd(), active_python()
-    captures = [parse_capture(text, once=True, folder=folder) for text in arguments.all("capture_once")]
-    captures += [parse_capture(text, once=False, folder=folder) for text in arguments.all("capture")]
     return RunRequest(
         command=_command(arguments, python),
         folder=folder,
         python=python,
         experiment=arguments.value("experiment"),
-        captures=tuple(captures),
+        captures=captures,
         reuses=tuple(parse_reuse(text) for text in arguments.all("reuse")),
         defaults=tuple(tag for tag in config.default_artifacts if f"no_{tag}" not in arguments.flags),
         workspace_all="workspace_all" in arguments.flags,
@@ -134,14 +144,16 @@ def _request(arguments: Arguments, config: Config) -> RunRequest:
 
 def _command(arguments: Arguments, python: str) -> tuple[str, ...]:
     """The words to execute. Raises where there is no such script or program: nothing has been made by then."""
-    first = os.path.expanduser(arguments.command[0])  # noqa: PTH111  # Path.expanduser fails where there is no home
+    from studio_cas.config.home import expanded
+
+    first = expanded(arguments.command[0])
     rest = arguments.command[1:]
     if arguments.script or (first.endswith(".py") and not os.access(first, os.X_OK)):
         if not Path(first).is_file():
             raise NotFoundError(f"there is no script {first}: check the path")
         return (python, first, *rest)
     if shutil.which(first) is None:
-        raise NotFoundError(f"there is no program {first} that can be executed")
+        raise NotFoundError(f"there is no program {first!r} that can be executed")
     return (first, *rest)
 
 
@@ -173,7 +185,7 @@ def _report(result: RunResult, *, quiet: bool) -> None:
 def _report_left_out(outcome: Outcome) -> None:
     if outcome.result is None:
         return
-    left_out = [f"{path}, and is left out" for path in outcome.result.skipped]
+    left_out = list(outcome.result.skipped)
     left_out += [f"{path} is still being written: its earlier content stands" for path in outcome.result.stale]
     for sentence in left_out[:NAMES_SHOWN]:
         _say(f"{outcome.artifact.tag}: {sentence}")

@@ -99,11 +99,13 @@ def _name_of(option: str, equals: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(option, [*VALUES, *FLAGS], n=1, cutoff=0.6)
-    hint = (
-        f"did you mean {close[0]}{equals}?"
-        if close
-        else "see studio run --help; the script's own options follow the script"
-    )
+    glued = [short for short in ("-co", "-c", "-r", "-e") if option.startswith(short)]
+    if close:
+        hint = f"did you mean {close[0]}{equals}?"
+    elif glued:
+        hint = f"did you mean {glued[0]}={option.removeprefix(glued[0])}?"
+    else:
+        hint = "see studio run --help; the script's own options follow the script"
     raise UsageError(f"unknown option {option}: {hint}")
 
 

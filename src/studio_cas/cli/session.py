@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperOption
 
 from studio_cas.cli.rendering import printable
-from studio_cas.errors import NotFoundError, StoreUnavailableError
+from studio_cas.errors import NotFoundError, StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
     import typer
@@ -62,6 +62,8 @@ def session_of(ctx: typer.Context) -> Session:
 
 
 def _remember(ctx: typer.Context, param: TyperOption, value: Any) -> None:
+    if value == "":
+        raise UsageError(f"{param.opts[0]} needs a value")
     if value and param.name:
         ctx.obj = dataclasses.replace(session_of(ctx), **{param.name: value})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio_cas.config.durations import parse_duration
-from studio_cas.config.home import HOME_VARIABLE, default_store, studio_home
+from studio_cas.config.home import HOME_VARIABLE, default_store, expanded, studio_home
 from studio_cas.config.settings import DEFAULT_ARTIFACTS, VARIABLES, Config, Storage
 from studio_cas.config.spelling import check_keys, did_you_mean
 from studio_cas.config.storage import parse_storage
@@ -56,7 +56,7 @@ def load_config(
         home=folder,
         file=path,
         storage=storage or Storage(str(default_store(folder))),
-        save_workspace_frequency=parse_duration(given.get("saveWorkspaceFrequency", "1m"), "saveWorkspaceFrequency"),
+        save_workspace_frequency=_period(given, origins),
         grace_period=parse_duration(given.get("gracePeriod", "30s"), "gracePeriod"),
         queue=_text(given.get("queue", "local"), "queue"),
         user=_text(given["user"], "user") if "user" in given else _login(),
@@ -73,7 +73,7 @@ def _find_file(file: str | os.PathLike[str] | None, home: Path, environ: Mapping
     if not named:
         usual = home / FILE_NAME
         return usual if usual.exists() else None
-    path = Path(os.path.abspath(os.path.expanduser(named)))  # noqa: PTH100, PTH111  # keeps links
+    path = Path(os.path.abspath(expanded(os.fspath(named))))  # noqa: PTH100  # keeps links
     if not path.exists():
         said = "--config" if file else FILE_VARIABLE
         raise ConfigError(f"the configuration file {path}, named by {said}, does not exist")
@@ -136,6 +136,11 @@ def _text(value: object, key: str) -> str:
     if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
         return str(value).strip()
     raise ConfigError(f"{key}: {value!r} is not a name")
+
+
+def _period(given: Mapping[str, Any], origins: Mapping[str, Origin]) -> float:
+    key = "saveWorkspaceFrequency"
+    return parse_duration(given.get(key, "1m"), "--interval" if origins.get(key) == "option" else key)
 
 
 def _switch(value: object, key: str) -> bool:

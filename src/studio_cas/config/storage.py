@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio_cas.config.home import expanded
 from studio_cas.config.settings import Storage
 from studio_cas.config.spelling import check_keys, did_you_mean
 from studio_cas.errors import ConfigError
@@ -104,5 +105,4 @@ def _bucket_url(section: Mapping[str, str], kind: str) -> str:
 
 
 def _absolute(path: str, base: Path) -> str:
-    expanded = os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser fails where a person has no home
-    return os.path.abspath(base / expanded)  # noqa: PTH100  # keeps links, and needs no existing folder
+    return os.path.abspath(base / expanded(path))  # noqa: PTH100  # keeps links, and needs no existing folder

@@ -102,8 +102,9 @@ def make_folders(captured: Iterable[Captured]) -> list[Path]:
         try:
             artifact.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
+            hint = "; set STUDIOML_HOME to a folder that can be written" if artifact.default else ""
             raise LocalIOError(
-                f"the folder {artifact.path} for {artifact.tag} cannot be made: {error.strerror}"
+                f"the folder {artifact.path} for {artifact.tag} cannot be made: {error.strerror}{hint}"
             ) from error
         made.append(artifact.path)
     return made

@@ -93,7 +93,7 @@ class RunningAttempt:
         for folder in artifacts.make_folders(one for one in self.captured if one.path != self._output):
             if not folder.is_relative_to(self.config.home):
                 self.voice.say(f"made the folder {folder}")
-        self._captures.capture_once(self.voice.progress())
+        outcomes = self._captures.capture_once(self.voice.progress())
         recorder = channels = None
         if self._output is not None:
             channels = open_channels()
@@ -108,7 +108,7 @@ class RunningAttempt:
             if recorder is not None:
                 recorder.finish()
                 self._problems += [recorder.problem] if recorder.problem else []
-            return self._capture_final()
+            return outcomes + self._capture_final()
 
     def _environment(self) -> dict[str, str]:
         """The environment of the script."""
@@ -170,8 +170,8 @@ class RunningAttempt:
         for outcome in outcomes:
             if outcome.problem is not None:
                 path, name = outcome.artifact.path, f"{self.created.experiment}/{outcome.artifact.tag}"
-                self._problems.append(
-                    f"{outcome.artifact.tag} was not captured: {outcome.problem}; it is still in {path}; "
-                    f"when that is mended: studio push {path} {name}"
-                )
+                problem = f"{outcome.artifact.tag} was not captured: {outcome.problem}"
+                if os.path.lexists(path):
+                    problem += f"; it is still in {path}; when that is mended: studio push {path} {name}"
+                self._problems.append(problem)
         return outcomes

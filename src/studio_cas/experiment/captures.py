@@ -66,9 +66,13 @@ class Captures:
             (art for art in self._captured if not art.once), key=lambda art: rank.get(art.tag, 0) * art.default
         )
 
-    def capture_once(self, progress: Progress | None) -> list[CaptureResult]:
+    def capture_once(self, progress: Progress | None) -> list[Outcome]:
         """Capture what the script reads, before it starts. Raises StudioError."""
-        return [self._capture(artifact, progress, final=True) for artifact in self._captured if artifact.once]
+        return [
+            Outcome(artifact, self._capture(artifact, progress, final=True))
+            for artifact in self._captured
+            if artifact.once
+        ]
 
     def prepare(self) -> None:
         """What can be done before the first capture, beside the script: imports, and a look at the workspace's size."""

@@ -32,7 +32,7 @@ def claim(backend: Backend, owner: Owner, *, join: bool) -> Owner:
     if current.user != owner.user and not join:
         raise ConflictError(
             f"the experiment {owner.experiment} belongs to {current.user}, and you are {owner.user}: "
-            "choose another name with --experiment, or add an attempt to it with --join"
+            "choose another name, or add to it with --join"
         )
     return current
 

@@ -1,6 +1,6 @@
 """A run, from its first check to its last record.
 
-check → open the store → claim the name → resolve and materialise reuses → record: created → capture once →
+check → open the store → resolve reuses → claim the name → materialise reuses → record: created → capture once →
 start the script → record: started → capture every period → the script ends → capture for the last time → record: ended
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from studio_cas.experiment.artifacts import Captured
     from studio_cas.experiment.request import RunRequest, RunResult, Voice
     from studio_cas.experiment.specs import ReuseSpec
+    from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
 
 
@@ -39,30 +40,34 @@ def run(request: RunRequest, config: Config, voice: Voice) -> RunResult:
     artifacts.check_paths(request.captures, config.storage.folder, config.home)
     with open_configured_store(config) as store:
         owner = Owner(experiment, config.user, socket.gethostname(), time.time())
+        wanted = _resolve(store, request.reuses)
         records.claim(store.backend, owner, join=request.join)
-        reused = _reuse(store, request.reuses, config.home, voice)
+        reused = [_fetch(store, tag, version, config.home, voice) for tag, version in wanted]
         created, captured = _create(store, request, config, experiment, reused)
         return RunningAttempt(store, config, request, voice, created, captured).run()
 
 
-def _reuse(store: Store, reuses: Sequence[ReuseSpec], home: Path, voice: Voice) -> list[RunArtifact]:
-    """Resolve every reuse before any is fetched: a mistake in the last costs no download of the first."""
+def _resolve(store: Store, reuses: Sequence[ReuseSpec]) -> list[tuple[str, Version]]:
+    """Tag and version of every reuse: a mistake in the last leaves no trace, and costs no download of the first."""
     if not reuses:
         return []
     from studio_cas.store.versions import resolve
+
+    return [(spec.tag, resolve(store, spec.artifact)) for spec in reuses]
+
+
+def _fetch(store: Store, tag: str, version: Version, home: Path, voice: Voice) -> RunArtifact:
+    """Put a reused artifact into the blobcache, if it is not there."""
     from studio_cas.worktree.blobcache import ensure
 
-    reused = []
-    for tag, version in [(spec.tag, resolve(store, spec.artifact)) for spec in reuses]:
-        progress = voice.progress()
-        try:
-            path = ensure(store, version, home, progress)
-        finally:
-            progress.finish()
-        source = Reuse(version.experiment, version.tag, version.number, version.manifest_id.hex())
-        reused.append(RunArtifact(tag, str(path), mutable=False, reuse=source))
-        voice.say(f"{tag} is {version.experiment}/{version.tag}, version {version.number}")
-    return reused
+    progress = voice.progress()
+    try:
+        path = ensure(store, version, home, progress)
+    finally:
+        progress.finish()
+    voice.say(f"{tag} is {version.experiment}/{version.tag}, version {version.number}")
+    source = Reuse(version.experiment, version.tag, version.number, version.manifest_id.hex())
+    return RunArtifact(tag, str(path), mutable=False, reuse=source)
 
 
 def _create(

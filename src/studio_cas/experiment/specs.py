@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio_cas.config.home import expanded
 from studio_cas.errors import UsageError
 from studio_cas.formats.keys import check_name
 
@@ -42,7 +43,7 @@ def parse_capture(text: str, *, once: bool, folder: Path) -> CaptureSpec:
     """
     option = "--capture-once" if once else "--capture"
     path, colon, tag = text.rpartition(":")
-    if not colon or "/" in tag:
+    if not colon or not tag or "/" in tag:
         raise UsageError(f"{option} {text!r} has no tag: write PATH:TAG, for example {option}={_example(text)}")
     if not path:
         raise UsageError(
@@ -51,8 +52,7 @@ def parse_capture(text: str, *, once: bool, folder: Path) -> CaptureSpec:
     if "://" in path:
         raise UsageError(f"{option} {text!r}: only folders and files of this machine can be captured")
     check_name(tag, "an artifact")
-    expanded = os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser fails where a person has no home
-    return CaptureSpec(tag, Path(os.path.abspath(folder / expanded)), once)  # noqa: PTH100  # keeps links
+    return CaptureSpec(tag, Path(os.path.abspath(folder / expanded(path))), once)  # noqa: PTH100  # keeps links
 
 
 def _example(text: str) -> str:
