@@ -113,6 +113,14 @@ def test_an_unreadable_file_is_named_and_the_rest_is_stored(unprivileged, weight
     assert "exp/w@1: 3 files" in outcome.out
 
 
+def test_nothing_that_can_be_read_ends_with_9(unprivileged, weights):
+    (weights / "notes.txt").chmod(0)
+    (weights / "deep").chmod(0)
+    assert "notes.txt" in unprivileged.fails(9, "push", weights / "notes.txt", "exp/w").err
+    assert "deep" in unprivileged.fails(9, "push", weights / "deep", "exp/w").err
+    (weights / "deep").chmod(0o700)
+
+
 def test_what_is_no_file_is_named_and_the_rest_is_stored(terminal, weights):
     os.mkfifo(weights / "a-pipe")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -169,6 +177,16 @@ def test_odd_names_come_back(terminal, weights):
         ["log", "exp/w", "--limit", "many"],
         ["nonsense"],
         ["push", "weights", "exp/w", "--nonsense"],
+        ["push", "", "exp/w"],
+        ["push", "~no-such-user/weights", "exp/w"],
+        ["push", "weights", "exp/w", "--store", ""],
+        ["--store", "", "push", "weights", "exp/w"],
+        ["pull", "exp/w", ""],
+        ["info", "exp/w/part"],
+        ["log", "exp/w@1"],
+        ["log", "exp/w/part"],
+        ["diff", "exp/w/part", "exp/w"],
+        ["diff", "./weights", "exp/w"],
         ["push", "weights", "exp/w", "--config", "missing.yaml"],
         ["push", "weights", "exp/w", "--store", "ftp://host/path"],
     ],
@@ -182,6 +200,7 @@ def test_an_experiment_of_another_user_needs_join(terminal, weights):
     refused = terminal.fails(6, "push", weights, "exp/w", STUDIOML_USER="bob")
     assert "ann" in refused.err
     assert "--join" in refused.err
+    assert "--experiment" not in refused.err  # push has no such option
     terminal.ok("push", weights, "exp/w", "--join", STUDIOML_USER="bob")
 
 

@@ -177,6 +177,25 @@ def test_a_missing_capture_once_path_is_an_error_before_the_script(terminal, wor
     assert not terminal.store.exists()
 
 
+def test_what_a_capture_left_out_is_told_once(terminal, script):
+    for name in ("before", "beside"):
+        (terminal.home / name).mkdir()
+        os.mkfifo(terminal.home / name / "pipe")
+    name = script("pass")
+    said = terminal.ok("run", "-e", "exp", "-co=~/before:b", "-c=~/beside:c", "--no-workspace", name).err
+    assert said.count("studio: b: pipe: is a FIFO, and is left out\n") == 1
+    assert said.count("studio: c: pipe: is a FIFO, and is left out\n") == 1
+    assert "exp/b@1: 0 files" in said
+
+
+def test_a_captured_folder_that_the_script_removed_is_not_said_to_be_there(terminal, script):
+    name = script("import os; os.rmdir(os.path.expanduser('~/gone'))")
+    outcome = terminal.run("run", "-e", "exp", "-c=~/gone:gone", "--no-workspace", name)
+    assert outcome.code == 8
+    assert "gone was not captured" in outcome.err
+    assert "still in" not in outcome.err
+
+
 def test_capture_once_keeps_what_was_there_before_the_script(terminal, script, stored):
     data = terminal.home / "data"
     data.mkdir()
@@ -318,6 +337,7 @@ def test_a_reuse_that_does_not_exist_is_an_error_before_the_script(terminal, wor
     outcome = terminal.fails(4, "run", "-e", "exp", "-r", "other/w", name)
     assert "other" in outcome.err
     assert not (work / "ran").exists()
+    assert terminal.ok("ls").out == ""  # and leaves no experiment behind
 
 
 @pytest.mark.parametrize(
@@ -328,7 +348,8 @@ def test_a_reuse_that_does_not_exist_is_an_error_before_the_script(terminal, wor
         (["-e", "a/b"], "cannot name an experiment"),
         (["--captrue=~/w:w"], "did you mean --capture=?"),
         (["--queue", "gpu"], "the queue 'gpu' cannot be used yet"),
-        (["--interval", "5"], "no duration"),
+        (["--interval", "5"], "--interval: '5' is no duration"),
+        (["-c"], "--capture 'script.py' has no tag"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_nothing_runs(terminal, work, script, words, sentence):
@@ -339,7 +360,7 @@ def test_a_mistake_is_one_sentence_and_nothing_runs(terminal, work, script, word
 
 def test_a_script_that_does_not_exist_is_an_error(terminal, work):
     assert "there is no script missing.py" in terminal.fails(4, "run", "missing.py").err
-    assert "there is no program no-such-program" in terminal.fails(4, "run", "--", "no-such-program").err
+    assert "there is no program 'no-such-program'" in terminal.fails(4, "run", "--", "no-such-program").err
     assert "nothing to run" in terminal.fails(2, "run").err
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from studio_cas.config import load_config
 from studio_cas.config.durations import format_duration, parse_duration
-from studio_cas.errors import ConfigError
+from studio_cas.errors import ConfigError, UsageError
 
 
 @pytest.fixture
@@ -146,6 +146,14 @@ def test_a_mistake_is_told_in_one_sentence(load, text, sentence):
         load(text)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_user_without_a_home_is_told_to_set_one(monkeypatch, tmp_path):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)  # nobody has that number
+    with pytest.raises(UsageError, match="set HOME, or STUDIOML_HOME"):
+        load_config(environ={})
+    assert load_config(environ={"STUDIOML_HOME": str(tmp_path)}).home == tmp_path
 
 
 def test_keys_of_the_original_that_mean_nothing_here_are_named(load):
