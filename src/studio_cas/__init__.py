@@ -13,8 +13,8 @@ Names are imported when they are first used, so importing this package costs not
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in typing, whose import would be the longest part of this one
 if TYPE_CHECKING:
     from studio_cas.errors import (
         ConflictError,
