@@ -31,15 +31,18 @@ LATEST = 10**14
 
 
 class HookIndex:
-    """Hooks of one capture: those it makes, and those of others, which are read when first needed."""
+    """Hooks of one capture: those it makes, and those of others, which are read when first needed.
 
-    def __init__(self, store: Store) -> None:
+    Nothing is learnt of packs of `without`.
+    """
+
+    def __init__(self, store: Store, without: frozenset[PackId] = frozenset()) -> None:
         self._store = store
         self._fresh: list[tuple[bytes, PackId]] = []
         self._pack: PackId | None = None
         self._loaded = False
         self._lock = threading.Lock()
-        self._learnt: set[PackId] = set()
+        self._learnt: set[PackId] = set(without)
 
     def add(self, chunk_id: bytes, pack: PackId, *, first: bool) -> None:
         """A new chunk was stored; `first` of a large file. The first of a pack is a hook as well: each pack has one."""

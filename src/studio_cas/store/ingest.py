@@ -82,16 +82,26 @@ class Batch(NamedTuple):
 
 
 class Ingest:
-    """One capture's way into the store. `owns`: does the parent version use a pack? Chunks there are always reused."""
+    """One capture's way into the store. `owns`: does the parent version use a pack? Chunks there are always reused.
 
-    def __init__(self, store: Store, owns: Callable[[PackId], bool], *, compression: bool = True) -> None:
+    Packs of `without` are learnt from nobody's hooks.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owns: Callable[[PackId], bool],
+        without: frozenset[PackId] = frozenset(),
+        *,
+        compression: bool = True,
+    ) -> None:
         self._store = store
         self._owns = owns
         self._compression = compression
         self.data = PackStream(store, Kind.DATA, learn=True)
         self.trees = PackStream(store, Kind.TREE, learn=False)
         self.new_chunks = 0
-        self.hooks = HookIndex(store)
+        self.hooks = HookIndex(store, without)
         self._flights: deque[tuple[int, Future[Any], Callable[[Any], None]]] = deque()
         self._in_flight = 0
         self._group: list[tuple[bytes, Chunks]] = []

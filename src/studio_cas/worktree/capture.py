@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from studio_cas.formats.leaf import Place
     from studio_cas.formats.root import Root
-    from studio_cas.ids import LeafId, ManifestId
+    from studio_cas.ids import LeafId, ManifestId, PackId
     from studio_cas.progress import Progress
     from studio_cas.store.store import Store
 
@@ -85,12 +85,16 @@ def capture(
     check_name(experiment, "an experiment")
     check_name(tag, "an artifact")
     root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow a link that is itself captured)
+    without: frozenset[PackId] = frozenset()
     for _ in range(COMMIT_ATTEMPTS):
-        with closing(_Capture(store, root, experiment, tag, progress or Silent(), compression=compression)) as work:
+        with closing(
+            _Capture(store, root, experiment, tag, progress or Silent(), without, compression=compression)
+        ) as work:
             try:
                 return work.run(exclude, ignore, user=user or _user(), final=final)
             except CondemnedError as error:
-                store.catalog.forget(error.packs)
+                without |= error.packs
+                store.catalog.forget(without)
                 statcache.path_of(store, root).unlink(missing_ok=True)
             except OSError as error:
                 message = f"{root} could not be captured: {error}"
@@ -108,22 +112,31 @@ def _user() -> str:
 
 
 class _Capture:
-    """One capture while it runs."""
+    """One capture while it runs; it uses no pack of `without`."""
 
     def __init__(
-        self, store: Store, root: Path, experiment: str, tag: str, progress: Progress, *, compression: bool
+        self,
+        store: Store,
+        root: Path,
+        experiment: str,
+        tag: str,
+        progress: Progress,
+        without: frozenset[PackId],
+        *,
+        compression: bool,
     ) -> None:
         self._store = store
         self._root = root
         self._experiment = experiment
         self._tag = tag
         self._progress = progress
-        self._parent = Parent(store, versions.latest(store, experiment, tag))
+        self._without = without
+        self._parent = Parent(store, versions.latest(store, experiment, tag), without)
         state_path = statcache.path_of(store, root)
         self._old = statcache.StateReader(state_path)
         self._state = statcache.StateWriter(state_path, self._old)
         self._cursor = Cursor(self._old)
-        self._ingest = Ingest(store, self._parent.owns, compression=compression)
+        self._ingest = Ingest(store, self._parent.owns, without, compression=compression)
         self._tree = TreeWriter(self._ingest, self._state, self._known_leaf)
         self._stale: list[str] = []
         self._skipped: list[str] = []
@@ -145,8 +158,7 @@ class _Capture:
             message = f"{self._root} could not be captured: {'; '.join(self._stale + self._skipped) or 'it went away'}"
             raise LocalIOError(message)
         manifest_id = root.manifest_id()
-        latest = self._parent.version
-        if latest is not None and latest.manifest_id == manifest_id and latest.is_file == root.is_file:
+        if (latest := self._unchanged(root, manifest_id)) is not None:
             self._ingest.finish()
             version, created = latest, False
         else:
@@ -162,6 +174,12 @@ class _Capture:
             tuple(self._stale),
             tuple(self._skipped),
         )
+
+    def _unchanged(self, root: Root, manifest_id: ManifestId) -> Version | None:
+        """The latest version, where it is this very tree, and its packs are not about to be deleted."""
+        latest = self._parent.version
+        same = latest is not None and latest.manifest_id == manifest_id and latest.is_file == root.is_file
+        return latest if same and not self._without else None
 
     def _open_root(self) -> Row | None:
         """Open the folder to capture, or the folder of the single file to capture, whose row is returned."""
@@ -326,7 +344,7 @@ class _Capture:
 
         number = parent.number + 1 if parent else 1
         packs = {*root.packs, *tree_packs}
-        earlier = {*self._parent.packs, *(parent.tree_packs if parent else ())}
+        earlier = {*self._parent.packs, *(parent.tree_packs if parent else ())} - self._without
         adopted = packs - earlier - {*self._ingest.data.packs, *self._ingest.trees.packs}
         return guard.commit(
             self._store, packs, frozenset(adopted), lambda: versions.create(self._store, number, record)

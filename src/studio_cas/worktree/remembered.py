@@ -156,11 +156,15 @@ def _size(block: Block) -> int:
 
 
 class Parent:
-    """The version that the next one follows, read as far as it is needed."""
+    """The version that the next one follows, read as far as it is needed.
 
-    def __init__(self, store: Store, version: Version | None) -> None:
+    Nothing that lies in packs of `without` is offered: the collector is about to delete them.
+    """
+
+    def __init__(self, store: Store, version: Version | None, without: frozenset[PackId] = frozenset()) -> None:
         self._store = store
         self.version = version
+        self._without = without
         self._tree: TreeReader | None = None
         self._learnt: set[int] = set()
 
@@ -174,7 +178,7 @@ class Parent:
     @cached_property
     def packs(self) -> frozenset[PackId]:
         """The data packs that it uses."""
-        return frozenset(self.tree.root.packs) if self.tree else frozenset()
+        return frozenset(self.tree.root.packs) - self._without if self.tree else frozenset()
 
     def owns(self, pack: PackId) -> bool:
         """Whether it uses `pack`."""
@@ -182,21 +186,22 @@ class Parent:
 
     @cached_property
     def places(self) -> dict[LeafId, Place]:
-        """Where its leaves lie."""
-        if self.tree is None:
+        """Where its leaves lie; a leaf says itself where its chunks lie, so with `without` none can be taken."""
+        if self.tree is None or self._without:
             return {}
         return {row.leaf_id: row.place for row in self.tree.root.leaves if row.place}
 
     def learn(self, path: bytes) -> None:
         """Tell the catalog the chunks of the leaves around `path`: it, or its neighbours, were captured before.
 
-        A store that is away costs what would have been found: the chunks are stored once more.
+        A store that is away costs what would have been found: the chunks are stored once more. So does a leaf that
+        cannot be read where packs are being deleted.
         """
-        with suppress(StoreUnavailableError):
+        with suppress(StudioError if self._without else StoreUnavailableError):
             for index in self._around(path):
                 if index not in self._learnt and self.tree is not None:
                     self._learnt.add(index)
-                    learn(self._store, self.tree.leaf(index))
+                    learn(self._store, self.tree.leaf(index), self._without)
 
     def entry(self, path: bytes) -> Entry | None:
         """The file at `path` in it."""
@@ -206,8 +211,11 @@ class Parent:
             slices = list(leaf.chunk_slices())
             for position, found in enumerate(leaf.paths):
                 if found == path and (entry := parts.add(leaf, position, slices)) is not None:
-                    return entry
+                    return entry if self._is_offered(entry) else None
         return None
+
+    def _is_offered(self, entry: Entry) -> bool:
+        return entry.chunks is None or not any(place.pack in self._without for place in entry.chunks.places)
 
     def _around(self, path: bytes) -> Iterator[int]:
         """The leaves that may hold `path`: the last that begins before it, and those that begin with it."""
@@ -222,8 +230,9 @@ class Parent:
         yield from range(max(0, start), first + 1)
 
 
-def learn(store: Store, leaf: Leaf) -> None:
-    """Tell the catalog where the chunks of `leaf` lie."""
+def learn(store: Store, leaf: Leaf, without: frozenset[PackId]) -> None:
+    """Tell the catalog where the chunks of `leaf` lie that are in no pack of `without`."""
     pairs = sorted(zip(leaf.ids, leaf.places, strict=True), key=lambda pair: pair[1].pack)
     for pack, group in groupby(pairs, key=lambda pair: pair[1].pack):
-        store.catalog.add(pack, list(group))
+        if pack not in without:
+            store.catalog.add(pack, list(group))
