@@ -85,7 +85,7 @@ def test_offsets_that_lie_never_raise(offsets):
 @pytest.mark.parametrize("header", [b"{}", b"[]", b"null", b'"text"', b"{", b"\xff\xfe", b"[" * 100_000, b'{"a": 1}'])
 def test_a_header_of_another_shape_has_no_spans(header):
     data = safetensors({}, header) + bytes(5000)
-    assert tensor.safetensors_spans(len(data), reader(data)) == []
+    assert not tensor.safetensors_spans(len(data), reader(data))
 
 
 WHOLE = [safetensors({"a": b"1" * 2000, "b": b"2" * 1500}), zipped({"a": b"1" * 2000, "b": b"2" * 1500})]

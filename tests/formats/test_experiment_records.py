@@ -19,7 +19,7 @@ AMOUNTS = st.integers(0, 2**50)
 SECONDS = st.floats(0, 1e9)
 RESOURCES = st.builds(records.Resources, SECONDS, AMOUNTS, st.lists(st.builds(records.Gpu, TEXTS, AMOUNTS)).map(tuple))
 USAGES = st.builds(records.Usage, SECONDS, SECONDS, AMOUNTS)
-VERSIONS = st.dictionaries(st.text(), st.tuples(st.integers(1), st.integers(1)), max_size=3)
+VERSIONS = st.dictionaries(st.text(), st.tuples(st.integers(1, 2**63 - 1), st.integers(1, 2**63 - 1)), max_size=3)
 GITS = st.builds(records.Git, TEXTS, TEXTS, st.booleans(), TEXTS, TEXTS, st.booleans())
 CREATED = st.builds(
     records.Created, TEXTS, st.integers(1, 9999), TEXTS, TEXTS, TIMES, st.lists(TEXTS).map(tuple), TEXTS,
@@ -55,7 +55,7 @@ def test_the_environment_survives(record):
     assert near(records.decode_started(records.encode(record)), record)
 
 
-@given(st.builds(records.Heartbeat, st.integers(1), TIMES))
+@given(st.builds(records.Heartbeat, st.integers(1, 2**63 - 1), TIMES))
 def test_a_heartbeat_survives(record):
     assert near(records.decode_heartbeat(records.encode(record)), record)
 

@@ -64,7 +64,7 @@ def choose(name: bytes, size: int, read_at: ReadAt, minimum: int) -> Cutting:
     if head == SQLITE_MAGIC:
         return Cutting(Profile.FIXED, (size,))
     if lower.endswith(b".safetensors"):
-        spans = tensor.safetensors_spans(size, read_at)
+        spans = tensor.safetensors_spans(size, read_at) or []
     elif head[:4] == tensor.ZIP_LOCAL_MAGIC and lower.endswith(tensor.ZIP_NAMES):
         spans = tensor.zip_spans(size, read_at)
     else:

@@ -38,11 +38,11 @@ def boundaries(spans: Iterable[Span], size: int, minimum: int) -> tuple[int, ...
     return tuple(sorted(cuts))
 
 
-def safetensors_spans(size: int, read_at: ReadAt) -> list[Span]:
-    """The byte ranges of the tensors of a safetensors file of `size` bytes."""
+def safetensors_spans(size: int, read_at: ReadAt) -> list[Span] | None:
+    """The byte ranges of the tensors of a safetensors file of `size` bytes; None where it has no sound header."""
     length = int.from_bytes(read_at(0, 8), "little")
     if not 2 <= length <= min(HEADER_LIMIT, size - 8):
-        return []
+        return None
     try:
         header = json.loads(read_at(8, length))
         base = 8 + length
@@ -52,7 +52,7 @@ def safetensors_spans(size: int, read_at: ReadAt) -> list[Span]:
             if name != "__metadata__"
         ]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError):
-        return []
+        return None
 
 
 def zip_spans(size: int, read_at: ReadAt) -> list[Span]:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import CorruptError
+from studio_cas.formats import document
 from studio_cas.ids import PackId
 
 if TYPE_CHECKING:
@@ -23,12 +24,8 @@ def encode(packs: Iterable[PackId]) -> bytes:
 
 def decode(data: Buffer) -> frozenset[PackId]:
     """The packs that are named. Raises CorruptError."""
-    try:
-        document = json.loads(bytes(data))
-        if document["format"] != FORMAT_NUMBER:
-            message = f"a list of packs has format {document['format']}: upgrade studio_cas to read it"
-            raise CorruptError(message)
-        return frozenset(PackId.parse(pack) for pack in document["packs"])
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"a list of packs is damaged: {error!r}"
-        raise CorruptError(message) from error
+    with document.reading("a list of packs is damaged"):
+        row = document.parse(data)
+        if document.integer(row["format"]) != FORMAT_NUMBER:
+            raise CorruptError(f"a list of packs has format {row['format']!s:.20}: upgrade studio_cas to read it")
+        return frozenset(map(PackId.parse, document.texts(row["packs"])))

@@ -13,16 +13,19 @@ Times are in seconds since the epoch, by the clock of the machine that wrote the
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping  # noqa: TC003 (the types of the fields are read when a record is decoded)
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from studio_cas.errors import CorruptError
+from studio_cas.formats import document
 from studio_cas.formats.keys import EXPERIMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import TypeAlias
+
+    from studio_cas.ids import Buffer
 
     Record: TypeAlias = "Owner | Created | Started | Heartbeat | Stop | Ended"
 
@@ -205,85 +208,51 @@ def heartbeat_key(experiment: str, attempt: int, number: int) -> str:
 
 def encode(record: Record) -> bytes:
     """The record as JSON; times are readable, odd bytes in names survive."""
-    document = {"format": FORMAT_NUMBER, "kind": type(record).__name__.lower(), **asdict(record)}
-    document["time"] = datetime.fromtimestamp(record.time, UTC).isoformat(timespec="microseconds")
-    return json.dumps(document, indent=1, ensure_ascii=True).encode() + b"\n"
+    row = {"format": FORMAT_NUMBER, "kind": type(record).__name__.lower(), **asdict(record)}
+    row["time"] = datetime.fromtimestamp(record.time, UTC).isoformat(timespec="microseconds")
+    return json.dumps(row, indent=1, ensure_ascii=True).encode() + b"\n"
 
 
-def decode_owner(data: bytes) -> Owner:
+def decode_owner(data: Buffer) -> Owner:
     """Raises CorruptError."""
-    return _decode(data, "owner", lambda row: Owner(**_pick(row, Owner)))
+    return _decode(data, Owner)
 
 
-def decode_created(data: bytes) -> Created:
+def decode_created(data: Buffer) -> Created:
     """Raises CorruptError."""
-
-    def build(row: dict[str, Any]) -> Created:
-        row["command"] = tuple(str(word) for word in row["command"])
-        row["artifacts"] = tuple(map(_artifact, row["artifacts"]))
-        row["defaults"] = tuple(row.get("defaults", ()))
-        return Created(**_pick(row, Created))
-
-    return _decode(data, "created", build)
+    return _decode(data, Created)
 
 
-def decode_started(data: bytes) -> Started:
+def decode_started(data: Buffer) -> Started:
     """Raises CorruptError."""
-
-    def build(row: dict[str, Any]) -> Started:
-        row["git"] = Git(**_pick(row["git"], Git)) if row.get("git") else None
-        row["resources"] = _resources(row["resources"]) if row.get("resources") else None
-        return Started(**_pick(row, Started))
-
-    return _decode(data, "started", build)
+    return _decode(data, Started)
 
 
-def decode_heartbeat(data: bytes) -> Heartbeat:
+def decode_heartbeat(data: Buffer) -> Heartbeat:
     """Raises CorruptError."""
-    return _decode(data, "heartbeat", lambda row: Heartbeat(**_pick(row, Heartbeat)))
+    return _decode(data, Heartbeat)
 
 
-def decode_stop(data: bytes) -> Stop:
+def decode_stop(data: Buffer) -> Stop:
     """Raises CorruptError."""
-    return _decode(data, "stop", lambda row: Stop(**_pick(row, Stop)))
+    return _decode(data, Stop)
 
 
-def decode_ended(data: bytes) -> Ended:
+def decode_ended(data: Buffer) -> Ended:
     """Raises CorruptError."""
-
-    def build(row: dict[str, Any]) -> Ended:
-        row["problems"] = tuple(row.get("problems", ()))
-        row["usage"] = Usage(**_pick(row["usage"], Usage)) if row.get("usage") else None
-        row["versions"] = {tag: (int(first), int(last)) for tag, (first, last) in row.get("versions", {}).items()}
-        return Ended(**_pick(row, Ended))
-
-    return _decode(data, "ended", build)
+    return _decode(data, Ended)
 
 
-def _artifact(row: dict[str, Any]) -> RunArtifact:
-    reuse = Reuse(**_pick(row["reuse"], Reuse)) if row.get("reuse") else None
-    return RunArtifact(**{**_pick(row, RunArtifact), "reuse": reuse})
-
-
-def _resources(row: dict[str, Any]) -> Resources:
-    gpus = tuple(Gpu(**_pick(gpu, Gpu)) for gpu in row.get("gpus", ()))
-    return Resources(**{**_pick(row, Resources), "gpus": gpus})
-
-
-def _pick(row: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """What `kind` knows of `row`: a newer program may have written more."""
-    return {name: row[name] for name in kind.__dataclass_fields__ if name in row}
-
-
-def _decode(data: bytes, kind: str, build: Callable[[dict[str, Any]], _Kind]) -> _Kind:
-    try:
-        row = json.loads(data)
-        if row["format"] != FORMAT_NUMBER:
-            number = row["format"]
-            raise CorruptError(f"a {kind} record has format {number}: a newer studio_cas wrote it; upgrade to read it")
-        if row["kind"] != kind:
-            raise CorruptError(f"a record of kind {row['kind']!r} lies where {kind} is expected")
-        row["time"] = datetime.fromisoformat(row["time"]).timestamp()
-        return build(row)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptError(f"a {kind} record of an experiment cannot be read: {error!r}") from error
+def _decode(data: Buffer, kind: type[_Kind]) -> _Kind:
+    """The fields and types of the class are the format; what a newer program wrote beside them is passed over."""
+    name = kind.__name__.lower()
+    with document.reading(f"a {name} record of an experiment cannot be read"):
+        row = document.parse(data)
+        found = f"{row['kind']!s:.20}", f"{row['format']!s:.20}"
+        if document.integer(row["format"]) != FORMAT_NUMBER:
+            raise CorruptError(
+                f"a {name} record has format {found[1]}: a newer studio_cas wrote it; upgrade to read it"
+            )
+        if row["kind"] != name:
+            raise CorruptError(f"a record of kind {found[0]!r} lies where {name} is expected")
+        return document.built(kind, {**row, "time": document.moment(row["time"])})

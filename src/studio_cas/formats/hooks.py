@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAGIC = b"SCASHOOK"
 ROW = DIGEST_SIZE + PACK_ID_SIZE
 SAMPLE_MASK = 0x3F
+SIZE_LIMIT = 64 * 1024 * 1024  # a run of a capture of 20 TB
 
 
 def is_sampled(chunk_id: bytes) -> bool:
@@ -34,8 +35,8 @@ def encode(rows: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def decode(data: Buffer) -> list[tuple[bytes, bytes]]:
     """The pairs. Raises CorruptError."""
-    raw = bytes(data)
-    if not raw.startswith(MAGIC) or (len(raw) - len(MAGIC)) % ROW:
+    raw = bytes(data[: SIZE_LIMIT + 1])
+    if not raw.startswith(MAGIC) or (len(raw) - len(MAGIC)) % ROW or len(raw) > SIZE_LIMIT:
         message = "a run of hooks is damaged"
         raise CorruptError(message)
     return [(raw[at : at + DIGEST_SIZE], raw[at + DIGEST_SIZE : at + ROW]) for at in range(len(MAGIC), len(raw), ROW)]

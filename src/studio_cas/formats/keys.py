@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from studio_cas.errors import UsageError
+from studio_cas.errors import CorruptError, UsageError
 from studio_cas.ids import PackId
 
 FORMAT = "format.json"
@@ -37,8 +37,11 @@ def pack(pack_id: PackId, *, tree: bool = False) -> str:
 
 
 def pack_id_of(key: str) -> PackId:
-    """The pack id in `key`."""
-    return PackId.parse(key.rsplit("/", 1)[1])
+    """The pack id in `key`. Raises CorruptError."""
+    try:
+        return PackId.parse(key.rpartition("/")[2])
+    except ValueError as error:
+        raise CorruptError(f"the store has an object {key}, which is no pack: move it away") from error
 
 
 def versions(experiment: str, tag: str) -> str:
@@ -52,5 +55,8 @@ def version(experiment: str, tag: str, number: int) -> str:
 
 
 def version_number(key: str) -> int:
-    """The version number in `key`."""
-    return NUMBER_LIMIT - int(key.rsplit("/", 1)[1])
+    """The version number in `key`. Raises CorruptError."""
+    digits = key.rpartition("/")[2]
+    if len(digits) != NUMBER_DIGITS or not (digits.isascii() and digits.isdigit()):
+        raise CorruptError(f"the store has an object {key}, which is no version record: move it away")
+    return NUMBER_LIMIT - int(digits)

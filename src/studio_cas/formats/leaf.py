@@ -176,7 +176,7 @@ def _decode_logical(view: memoryview) -> Leaf:
     paths = bytes(reader.take(paths_length))
     literals = bytes(reader.take(literals_length))
     leaf.ids = [ids[at : at + DIGEST_SIZE] for at in range(0, len(ids), DIGEST_SIZE)]
-    leaf.paths = paths.split(b"\0") if entries else []
+    leaf.paths = paths.split(b"\0", entries) if entries else []  # of a million names no more than were announced
     ends = list(accumulate(literal_lengths, initial=0))
     leaf.literals = [literals[start:end] for start, end in pairwise(ends)]
     if (
@@ -200,9 +200,12 @@ def _decode_logical(view: memoryview) -> Leaf:
 def _decode_places(leaf: Leaf, view: memoryview) -> None:
     (pack_count,) = U32.unpack_from(view)
     reader = _Columns(view, U32.size)
+    chunks = len(leaf.ids)
+    if pack_count > chunks:
+        message = f"{pack_count} packs are more than its {chunks} chunks lie in"
+        raise ValueError(message)
     packs = bytes(reader.take(PACK_ID_SIZE * pack_count))
     ids = [PackId(packs[at : at + PACK_ID_SIZE]) for at in range(0, len(packs), PACK_ID_SIZE)]
-    chunks = len(leaf.ids)
     leaf.mtimes.frombytes(reader.take(8 * len(leaf.paths)))
     columns = [array("I", bytes(reader.take(4 * chunks))).tolist() for _ in range(5)]
     codecs = bytes(reader.take(chunks))

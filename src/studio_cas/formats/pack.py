@@ -82,7 +82,8 @@ def footer_extent(trailer: Buffer, size: int) -> tuple[int, int]:
         message = f"a pack of {size} bytes has no trailer"
         raise CorruptError(message)
     stored_length, plain_length, _, _, magic = TRAILER.unpack(trailer)
-    if magic != FOOTER_MAGIC or stored_length + TRAILER.size + HEADER_SIZE > size or plain_length > FOOTER_LIMIT:
+    room = min(FOOTER_LIMIT, size - TRAILER.size - HEADER_SIZE)
+    if magic != FOOTER_MAGIC or stored_length > room or plain_length > FOOTER_LIMIT:
         message = "the trailer of a pack is damaged"
         raise CorruptError(message)
     return size - TRAILER.size - stored_length, stored_length
@@ -90,11 +91,11 @@ def footer_extent(trailer: Buffer, size: int) -> tuple[int, int]:
 
 def decode_footer(stored: Buffer, trailer: Buffer) -> Footer:
     """Raises CorruptError unless every byte is as it was written."""
-    _, plain_length, _, expected, _ = TRAILER.unpack(trailer)
-    if digest(stored) != expected:
-        message = "the footer of a pack is damaged"
-        raise CorruptError(message)
     try:
+        _, plain_length, _, expected, _ = TRAILER.unpack(trailer)
+        if digest(stored) != expected or plain_length > FOOTER_LIMIT:
+            message = "the footer of a pack is damaged"
+            raise CorruptError(message)
         return _decode_columns(memoryview(zstd.decompress(stored, plain_length)))
     except (struct.error, ValueError) as error:
         message = f"the footer of a pack is damaged: {error}"
@@ -104,13 +105,13 @@ def decode_footer(stored: Buffer, trailer: Buffer) -> Footer:
 def _decode_columns(plain: memoryview) -> Footer:
     frame_count, chunk_count = COUNTS.unpack_from(plain)
     at = COUNTS.size
+    if len(plain) != at + 9 * frame_count + (8 + DIGEST_SIZE) * chunk_count:
+        message = "the footer of a pack has the wrong length"
+        raise CorruptError(message)
     columns: list[memoryview] = []
     for width, count in ((4, frame_count), (4, frame_count), (1, frame_count), (4, chunk_count), (4, chunk_count)):
         columns.append(plain[at : at + width * count])
         at += width * count
     ids = bytes(plain[at:])
-    if len(ids) != chunk_count * DIGEST_SIZE:
-        message = "the footer of a pack has the wrong length"
-        raise CorruptError(message)
     numbers = [array("I", bytes(column)) for column in (columns[0], columns[1], columns[3], columns[4])]
     return Footer(numbers[0], numbers[1], bytes(columns[2]), numbers[2], numbers[3], ids)

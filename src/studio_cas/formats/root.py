@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from studio_cas.codec import zstd
 from studio_cas.errors import CorruptError
-from studio_cas.formats.leaf import OBJECT_LIMIT, Place
+from studio_cas.formats.leaf import Place
 from studio_cas.ids import DIGEST_SIZE, PACK_ID_SIZE, LeafId, ManifestId, PackId, digest
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ LOGICAL = struct.Struct("<4sIIQQI")
 U32 = struct.Struct("<I")
 IS_FILE = 1
 INLINE_LIMIT = 32 * 1024
+EMBEDDED_LIMIT = 64 * INLINE_LIMIT  # a reader's: what is embedded stays below twice INLINE_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def _decode(view: memoryview, expected: ManifestId) -> Root:
     ids, at = bytes(logical[at : at + DIGEST_SIZE * count]), at + DIGEST_SIZE * count
     entries, at = array("I", bytes(logical[at : at + 4 * count])), at + 4 * count
     sizes, at = array("Q", bytes(logical[at : at + 8 * count])), at + 8 * count
-    paths = bytes(logical[at : at + paths_length]).split(b"\0") if count else []
+    paths = bytes(logical[at : at + paths_length]).split(b"\0", count) if count else []
     if magic != MAGIC or len(paths) != count or len(sizes) != count or at + paths_length != length:
         message = "its columns do not fit together"
         raise ValueError(message)
@@ -154,7 +155,7 @@ def embed(root: bytes, leaves: list[bytes]) -> str:
 
 def extract(text: str, plain_size: int) -> list[bytes]:
     """What `embed` was given, root first. Raises CorruptError."""
-    if not 4 <= plain_size <= OBJECT_LIMIT:
+    if not 4 <= plain_size <= EMBEDDED_LIMIT:
         message = f"a version record embeds a tree of {plain_size} bytes, beyond any limit"
         raise CorruptError(message)
     try:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from studio_cas.chunking.parameters import ChunkingParameters
-from studio_cas.errors import CorruptError, StoreUnavailableError
+from studio_cas.errors import StoreUnavailableError
+from studio_cas.formats import document
+from studio_cas.formats.leaf import CHUNK_SIZE_LIMIT, LITERAL_LIMIT
+
+if TYPE_CHECKING:
+    from studio_cas.ids import Buffer
 
 FORMAT_NUMBER = 1
+HASH = "blake3-256"
+CHUNKER = "fastcdc-64-nc2"
+SIZE_LIMIT = 1024 * 1024
+SMALLEST_CHUNK = 1024
+_STORE_ID = re.compile(r"[0-9a-f]{32}")
 KNOWN_FEATURES: frozenset[str] = frozenset()
 INLINE_LIMIT = 1024
 
@@ -31,34 +43,52 @@ def new_config() -> StoreConfig:
 
 def encode(config: StoreConfig) -> bytes:
     """format.json."""
-    document = {
+    row = {
         "format": FORMAT_NUMBER,
         "store": config.store_id,
-        "hash": "blake3-256",
-        "chunking": {"algorithm": "fastcdc-64-nc2", **asdict(config.chunking)},
+        "hash": HASH,
+        "chunking": {"algorithm": CHUNKER, **asdict(config.chunking)},
         "inline_limit": config.inline_limit,
         "features": list(config.features),
     }
-    return json.dumps(document, indent=2).encode() + b"\n"
+    return json.dumps(row, indent=2).encode() + b"\n"
 
 
-def decode(data: bytes) -> StoreConfig:
+def decode(data: Buffer) -> StoreConfig:
     """Raises CorruptError, and StoreUnavailableError where a newer program is needed."""
-    try:
-        document = json.loads(data)
-        if document["format"] != FORMAT_NUMBER or not set(document["features"]) <= KNOWN_FEATURES:
-            message = (
-                f"the store has format {document['format']} with features {document['features']}; "
-                f"this studio_cas reads format {FORMAT_NUMBER}: upgrade it"
+    with document.reading("format.json of the store is not readable: is this a studio_cas store?"):
+        row = document.parse(data, SIZE_LIMIT)
+        features = document.texts(row["features"])
+        chunking = document.mapping(row["chunking"])
+        wanted = (document.integer(row["format"]), row["hash"], chunking["algorithm"])
+        if wanted != (FORMAT_NUMBER, HASH, CHUNKER) or not set(features) <= KNOWN_FEATURES:
+            told = ", ".join(f"{value!s:.40}" for value in (*wanted, *features[:5]))
+            raise StoreUnavailableError(
+                f"the store has format {told}; this studio_cas reads format {FORMAT_NUMBER}, {HASH}, {CHUNKER}: "
+                "upgrade it"
             )
-            raise StoreUnavailableError(message)
-        chunking = {name: document["chunking"][name] for name in ("minimum", "average", "maximum", "fixed")}
         return StoreConfig(
-            str(document["store"]),
-            ChunkingParameters(**chunking),
-            int(document["inline_limit"]),
-            tuple(document["features"]),
+            _store_id(row["store"]), _chunking(chunking), _at_most(LITERAL_LIMIT, row["inline_limit"]), features
         )
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"format.json of the store is not readable ({error}): is this a studio_cas store?"
-        raise CorruptError(message) from error
+
+
+def _store_id(value: object) -> str:
+    """It becomes the name of a folder in caches, and so may be nothing else."""
+    if not _STORE_ID.fullmatch(document.text(value)):
+        raise ValueError("the id of a store has 32 hexadecimal digits")
+    return document.text(value)
+
+
+def _chunking(row: dict[str, Any]) -> ChunkingParameters:
+    """Sizes that files can be cut with: each large enough to go on, and small enough for memory."""
+    sizes = [_at_most(CHUNK_SIZE_LIMIT, row[name]) for name in ("minimum", "average", "maximum", "fixed")]
+    minimum, average, maximum, fixed = sizes
+    if not SMALLEST_CHUNK <= minimum < average < maximum or fixed < SMALLEST_CHUNK:
+        raise ValueError(f"files cannot be cut into pieces of {minimum}, {average}, {maximum} and {fixed} bytes")
+    return ChunkingParameters(minimum, average, maximum, fixed)
+
+
+def _at_most(limit: int, value: object) -> int:
+    if document.count(value) > limit:
+        raise ValueError(f"{value!s:.20} bytes are beyond any limit")
+    return document.count(value)

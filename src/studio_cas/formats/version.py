@@ -6,11 +6,15 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio_cas.errors import CorruptError
+from studio_cas.formats import document
 from studio_cas.formats.leaf import Place
 from studio_cas.ids import ManifestId, PackId
+
+if TYPE_CHECKING:
+    from studio_cas.ids import Buffer
 
 FORMAT_NUMBER = 1
 LIST_LIMIT = 1000
@@ -72,7 +76,7 @@ def encode(version: Version) -> bytes:
     else:
         pack, offset, stored, plain, _, codec = version.tree.place
         tree = {"pack": pack.hex(), "offset": offset, "stored": stored, "plain": plain, "codec": codec}
-    document = {
+    row = {
         "format": FORMAT_NUMBER,
         "experiment": version.experiment,
         "tag": version.tag,
@@ -93,62 +97,64 @@ def encode(version: Version) -> bytes:
         "tree_packs": base64.b64encode(b"".join(version.tree_packs)).decode(),
         "tree": tree,
     }
-    return _text(document)
+    return _text(row)
 
 
-def _text(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=1, ensure_ascii=True).encode() + b"\n"
+def _text(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, indent=1, ensure_ascii=True).encode() + b"\n"
 
 
 def renumbered(data: bytes, number: int, parent: int | None) -> bytes:
-    """The record `data` with another number and parent, and all else as it was."""
-    return _text(json.loads(data) | {"number": number, "parent": parent})
+    """The record `data` with another number and parent, and all else as it was. Raises CorruptError."""
+    with document.reading("a version record is damaged"):
+        return _text(document.parse(data) | {"number": number, "parent": parent})
 
 
-def decode(data: bytes) -> Version:
+def decode(data: Buffer) -> Version:
     """Raises CorruptError."""
-    try:
-        document = json.loads(data)
-        if document["format"] != FORMAT_NUMBER:
-            message = (
-                f"a version record has format {document['format']}: a newer studio_cas wrote it; upgrade to read it"
-            )
-            raise CorruptError(message)
-        packs = base64.b64decode(document["tree_packs"])
+    with document.reading("a version record is damaged"):
+        row = document.parse(data)
+        if document.integer(row["format"]) != FORMAT_NUMBER:
+            number = f"{row['format']!s:.20}"
+            raise CorruptError(f"a version record has format {number}: a newer studio_cas wrote it; upgrade to read it")
         return Version(
-            experiment=document["experiment"],
-            tag=document["tag"],
-            number=int(document["number"]),
-            manifest_id=ManifestId.parse(document["manifest"]),
-            tree=_tree(document["tree"]),
-            tree_packs=tuple(PackId(packs[at : at + PackId.size]) for at in range(0, len(packs), PackId.size)),
-            size=int(document["size"]),
-            files=int(document["files"]),
-            stored=int(document["stored"]),
-            time=datetime.fromisoformat(document["time"]).timestamp(),
-            host=str(document["host"]),
-            user=str(document["user"]),
-            writer=str(document["writer"]),
-            parent=document["parent"],
-            final=bool(document["final"]),
-            is_file=document["kind"] == "file",
-            stale=tuple(document["stale"]),
-            skipped=tuple(document["skipped"]),
+            experiment=document.text(row["experiment"]),
+            tag=document.text(row["tag"]),
+            number=document.count(row["number"]),
+            manifest_id=ManifestId.parse(document.text(row["manifest"])),
+            tree=_tree(document.mapping(row["tree"])),
+            tree_packs=_pack_ids(document.text(row["tree_packs"])),
+            size=document.count(row["size"]),
+            files=document.count(row["files"]),
+            stored=document.count(row["stored"]),
+            time=document.moment(row["time"]),
+            host=document.text(row["host"]),
+            user=document.text(row["user"]),
+            writer=document.text(row["writer"]),
+            parent=None if row["parent"] is None else document.count(row["parent"]),
+            final=document.flag(row["final"]),
+            is_file=_is_file(document.text(row["kind"])),
+            stale=document.texts(row["stale"]),
+            skipped=document.texts(row["skipped"]),
         )
-    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
-        message = f"a version record is damaged: {error!r}"
-        raise CorruptError(message) from error
 
 
-def _tree(document: dict[str, Any]) -> Tree:
-    if "inline" in document:
-        return Tree(str(document["inline"]), int(document["plain_size"]))
-    place = Place(
-        PackId.parse(document["pack"]),
-        int(document["offset"]),
-        int(document["stored"]),
-        int(document["plain"]),
-        0,
-        int(document["codec"]),
-    )
-    return Tree(place=place)
+def _is_file(kind: str) -> bool:
+    if kind not in {"file", "folder"}:
+        raise ValueError(f"{kind:.20} is no kind of artifact")
+    return kind == "file"
+
+
+def _pack_ids(text: str) -> tuple[PackId, ...]:
+    packs = base64.b64decode(text, validate=True)
+    if len(packs) % PackId.size:
+        raise ValueError("its list of packs ends early")
+    return tuple(PackId(packs[at : at + PackId.size]) for at in range(0, len(packs), PackId.size))
+
+
+def _tree(row: dict[str, Any]) -> Tree:
+    if "inline" in row:
+        return Tree(document.text(row["inline"]), document.count(row["plain_size"]))
+    pack = PackId.parse(document.text(row["pack"]))
+    offset, stored, plain, codec = (document.count(row[name]) for name in ("offset", "stored", "plain", "codec"))
+    return Tree(place=Place(pack, offset, stored, plain, 0, codec))

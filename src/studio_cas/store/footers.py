@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from studio_cas.errors import CorruptError
 from studio_cas.formats import keys, pack
 from studio_cas.formats.leaf import Place
 from studio_cas.formats.pack import HEADER_SIZE, TRAILER
@@ -26,19 +28,22 @@ def read_footer(store: Store, pack_id: PackId) -> list[tuple[bytes, Place]]:
     stored = (
         view[offset - start : offset - start + length] if offset >= start else store.backend.read(key, offset, length)
     )
-    return _places(pack_id, pack.decode_footer(stored, trailer))
+    return _places(pack_id, pack.decode_footer(stored, trailer), offset)
 
 
-def _places(pack_id: PackId, footer: pack.Footer) -> list[tuple[bytes, Place]]:
-    offsets = []
-    at = HEADER_SIZE
-    for stored in footer.stored:
-        offsets.append(at)
-        at += stored
+def _places(pack_id: PackId, footer: pack.Footer, end: int) -> list[tuple[bytes, Place]]:
+    """The chunks, in order, where the frames fill the pack from its header to `end`. Raises CorruptError."""
+    *offsets, behind = accumulate(footer.stored, initial=HEADER_SIZE)
+    if behind != end:
+        message = f"the footer of pack {pack_id.hex()} lists frames that do not fill it"
+        raise CorruptError(message)
     found = []
     inner, last = 0, -1
     for index, (frame, length) in enumerate(zip(footer.frames, footer.lengths, strict=True)):
         inner = 0 if frame != last else inner
+        if frame >= len(offsets) or frame < last or inner + length > footer.plain[frame]:
+            message = f"the footer of pack {pack_id.hex()} lists a chunk that lies in no frame"
+            raise CorruptError(message)
         last = frame
         place = Place(pack_id, offsets[frame], footer.stored[frame], footer.plain[frame], inner, footer.codecs[frame])
         found.append((footer.ids[32 * index : 32 * (index + 1)], place))

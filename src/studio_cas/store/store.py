@@ -100,7 +100,7 @@ def open_store(where: str | Path | Backend, *, home: Path | None = None, create:
 
 def _read_or_create(backend: Backend, *, create: bool) -> StoreConfig:
     try:
-        return store_config.decode(bytes(backend.read(keys.FORMAT)))
+        return _config(backend)
     except NotFoundError:
         if not create:
             raise
@@ -110,4 +110,8 @@ def _read_or_create(backend: Backend, *, create: bool) -> StoreConfig:
     backend.prepare()
     with suppress(ObjectExistsError):  # another process was first: its configuration holds
         backend.create(keys.FORMAT, [store_config.encode(store_config.new_config())])
-    return store_config.decode(bytes(backend.read(keys.FORMAT)))
+    return _config(backend)
+
+
+def _config(backend: Backend) -> StoreConfig:
+    return store_config.decode(backend.read(keys.FORMAT, 0, store_config.SIZE_LIMIT + 1))

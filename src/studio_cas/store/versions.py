@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, UsageError
-from studio_cas.formats import keys, version
+from studio_cas.formats import document, keys, version
 from studio_cas.formats.spec import Spec, parse_spec
 
 if TYPE_CHECKING:
@@ -28,15 +28,10 @@ def read(store: Store, experiment: str, tag: str, number: int) -> Version:
 def _read(store: Store, key: str) -> Version:
     """The record under `key`, which says itself of which artifact it is, and which version. Raises CorruptError."""
     experiment, tag = key.split("/")[1:3]
+    name = f"{experiment}/{tag}@{keys.version_number(key)}"
     try:
-        name = f"{experiment}/{tag}@{keys.version_number(key)}"
-    except ValueError as error:
-        message = f"{experiment}/{tag}: the store has an object {key}, which is no version record"
-        raise CorruptError(message) from error
-    data = bytes(store.backend.read(key))
-    try:
-        found = version.decode(data)
-    except (CorruptError, ArithmeticError, RecursionError) as error:
+        found = version.decode(store.backend.read(key, 0, document.LIMIT + 1))
+    except CorruptError as error:
         message = f"{name}: {error}"
         raise CorruptError(message) from error
     if found.name != name:
@@ -98,14 +93,14 @@ def resolve_spec(store: Store, spec: Spec) -> Version:
     wanted = spec.version
     if wanted is None or wanted == "latest":
         return newest
-    if wanted.isdigit() and len(wanted) < SHORTEST_PREFIX:
+    if _is_number(wanted) and len(wanted) < SHORTEST_PREFIX:
         return _numbered(store, spec, int(wanted), newest)
-    if wanted.startswith("-") and wanted[1:].isdigit():
+    if wanted.startswith("-") and _is_number(wanted[1:]):
         return _numbered(store, spec, newest.number - int(wanted[1:]), newest)
     moment = _moment(wanted)
     matching = list(_candidates(store, spec, moment, wanted))
     if not matching:
-        if wanted.isdigit():
+        if _is_number(wanted):
             return _numbered(store, spec, int(wanted), newest)
         message = (
             f"{spec.experiment}/{spec.tag} has no version {wanted!r}: `studio log` lists its {newest.number} versions"
@@ -141,6 +136,10 @@ def _numbered(store: Store, spec: Spec, number: int, newest: Version) -> Version
             return read(store, spec.experiment, spec.tag, number)
     message = f"{spec.experiment}/{spec.tag} has no version {number}: the latest is {newest.number}"
     raise NotFoundError(message)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < keys.NUMBER_DIGITS
 
 
 def _is_prefix(text: str) -> bool:

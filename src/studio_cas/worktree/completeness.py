@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from studio_cas.chunking import tensor
@@ -29,12 +28,8 @@ def probe(name: bytes, size: int, read_at: ReadAt) -> bool | None:
 
 
 def _safetensors(size: int, read_at: ReadAt) -> bool:
-    length = int.from_bytes(read_at(0, 8), "little")
-    if not 2 <= length <= min(tensor.HEADER_LIMIT, size - 8):
+    """Whether the header is sound, and the last tensor ends where the file does."""
+    spans = tensor.safetensors_spans(size, read_at)
+    if spans is None:
         return False
-    try:
-        header = json.loads(read_at(8, length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return False
-    return bool(8 + length + max(ends, default=0) == size)
+    return max((end for _, end in spans), default=8 + int.from_bytes(read_at(0, 8), "little")) == size

@@ -58,7 +58,7 @@ class Journal:
         except (OSError, ValueError):
             return
         for line in lines:
-            with suppress(StudioError, ValueError, TypeError):
+            with suppress(StudioError, ValueError, TypeError, RecursionError):
                 experiment, tag, number, path = json.loads(line)
                 version = versions.read(self._store, experiment, tag, number)
                 yield os.fsencode(path), Parent(self._store, version)
