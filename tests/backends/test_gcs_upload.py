@@ -6,7 +6,8 @@ import google_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio_cas.backends.gcs_upload import Multipart, blocks, checksum
+from studio_cas.backends.gcs_upload import Multipart, checksum
+from studio_cas.backends.upload import blocks
 
 MIB = 1 << 20
 sizes = st.lists(st.sampled_from([0, 1, 1000, 300_000, MIB - 1, MIB, MIB + 1, 3 * MIB + 7]), max_size=8)

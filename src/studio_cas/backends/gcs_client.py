@@ -1,15 +1,13 @@
 """One request to Google Cloud Storage at a time, through gcsfs: session, time-outs, bounded concurrency.
 
-gcsfs brings the event loop, the session and the refreshing of credentials. What it would do on its own is off: its
-caches, its upload (see gcs_upload), its retries (they hide that a create may have been sent twice; see retrying), its
-search for credentials that ends in having none, and its experimental class, which asks a gRPC service first and
-hangs for 78 seconds against an emulator.
+What gcsfs would do on its own is off: its caches, its upload (see gcs_upload), its retries (they hide that a create
+may have been sent twice; see retrying), its search for credentials that ends in having none, and its experimental
+class, which asks a gRPC service first and hangs for 78 seconds against an emulator.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -23,18 +21,15 @@ from gcsfs.retry import HttpError, NonRetryableError
 from google.auth.exceptions import GoogleAuthError, TransportError
 
 from studio_cas.backends import gcs_credentials
+from studio_cas.backends.cloud import CONNECT_SECONDS, SLOWEST, CloudClient
 from studio_cas.backends.gcs_answers import read_refusal
-from studio_cas.errors import PermissionDeniedError, StoreUnavailableError, StudioError, TransientError
+from studio_cas.errors import PermissionDeniedError, StudioError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-UPLOADS: Final = 8  # at once; more is not faster, and each holds a pack in memory
-REQUESTS: Final = 32
 _BAD_STATUS: Final = 400
-_CONNECT_SECONDS: Final = 15.0
-_SLOWEST: Final = 30  # a request that makes progress may take this many time-outs
 _DEFAULT_ENDPOINT: Final = "https://storage.googleapis.com"
 
 
@@ -73,16 +68,13 @@ class OneAttempt(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
             return answer.status, answer.headers, answer.request_info, body
 
 
-class Client:
-    """Blocking requests from any thread of any process: after a fork there is a new session."""
+class Client(CloudClient):
+    """Blocking requests to the service that `access` names."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self.endpoint, self.anonymous = _endpoint(access)
-        self._pid = 0
-        self._filesystem: Any = None
-        self._inherited: list[Any] = []  # kept, as closing them would touch an event loop of another process
-        self._renew()
+        endpoint, self.anonymous = _endpoint(access)
+        super().__init__(endpoint, access.timeout)
 
     @property
     def project(self) -> str:
@@ -99,7 +91,7 @@ class Client:
         """
         filesystem = self._connected()
         call = filesystem._call  # noqa: SLF001 - the place that gcsfs has for requests of one's own
-        with self._uploads if upload else self._requests:
+        with self._slots(upload=upload):
             try:
                 filesystem.credentials.maybe_refresh()  # here, as it would block the event loop for all threads
                 headers, body = asyn.sync(filesystem.loop, call, method, self.endpoint + path, **arguments)
@@ -109,55 +101,25 @@ class Client:
                 raise self._unanswered(error) from error
         return headers, body
 
-    def close(self) -> None:
-        """Close the session, where it is this process's."""
-        filesystem, self._filesystem = self._filesystem, None
-        session = getattr(filesystem, "_session", None)
-        if session is not None and self._pid == os.getpid():
-            asyn.sync(filesystem.loop, session.close)
-
-    def _renew(self) -> None:
-        """Leave everything behind that belongs to the process we were forked from: its locks may never be released."""
-        self._inherited.append(self._filesystem)
-        self._filesystem = None
-        self._lock = threading.Lock()
-        self._uploads, self._requests = threading.Semaphore(UPLOADS), threading.Semaphore(REQUESTS)
-        self._pid = os.getpid()
-
-    def _connected(self) -> Any:
-        if self._pid != os.getpid():
-            self._renew()
-        with self._lock:
-            if self._filesystem is None:
-                self._filesystem = self._connect()
-            return self._filesystem
-
     def _connect(self) -> Any:
-        seconds = self._access.timeout
+        seconds = self.timeout
         credential, project = ("anon", "") if self.anonymous else gcs_credentials.load(self._access.credentials)
         return OneAttempt(
             token=credential,
             project=self._access.project or project,
             endpoint_url=self.endpoint,
             requests_timeout=aiohttp.ClientTimeout(
-                total=seconds * _SLOWEST, sock_connect=min(seconds, _CONNECT_SECONDS), sock_read=seconds
+                total=seconds * SLOWEST, sock_connect=min(seconds, CONNECT_SECONDS), sock_read=seconds
             ),
             session_kwargs={"trust_env": not self.anonymous},  # proxies do not lead to emulators
             use_listings_cache=False,
             skip_instance_cache=True,
         )
 
-    def _unanswered(self, error: Exception) -> StudioError:
-        """Our error for a request that got no whole answer."""
-        if isinstance(error, aiohttp.ClientSSLError | aiohttp.InvalidURL):
-            return StoreUnavailableError(f"{self.endpoint} can not be reached: {error}")
-        if isinstance(error, TimeoutError):
-            return TransientError(f"{self.endpoint} gave no answer within {self._access.timeout:g} s")
-        if isinstance(error, aiohttp.ClientConnectorError):
-            number = error.os_error.errno or 0  # negative where the name is not known
-            reason = os.strerror(number) if number > 0 else str(error.strerror)
-            return TransientError(f"{self.endpoint} can not be reached: {reason}")
-        return TransientError(f"no answer from {self.endpoint}: {str(error) or type(error).__name__}")
+    def _disconnect(self, filesystem: Any) -> None:
+        session = getattr(filesystem, "_session", None)
+        if session is not None:
+            asyn.sync(filesystem.loop, session.close)
 
 
 def _endpoint(access: Access) -> tuple[str, bool]:

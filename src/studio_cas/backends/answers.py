@@ -1,0 +1,74 @@
+"""What a cloud's service answers when it refuses, as our errors: which may pass, which need another credential."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from studio_cas.errors import PermissionDeniedError, StoreUnavailableError, StudioError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Meaning = Literal["passing", "denied", "exists", "other"]
+
+# https://cloud.google.com/storage/docs/retry-strategy, and the same for S3
+PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+LONGEST_MESSAGE: Final = 300
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
+NOT_FOUND: Final = 404
+CONFLICT: Final = 409
+PRECONDITION_FAILED: Final = 412
+RANGE_NOT_SATISFIABLE: Final = 416
+
+
+class BusyError(TransientError):
+    """The service asks to come back later; `retry_after` is in seconds, None where it did not say."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+@dataclass(eq=False)  # not frozen: Python writes the traceback into it
+class RefusalError(Exception):
+    """An HTTP status of 300 or more; never leaves this package.
+
+    `means` says what follows: ask again (passing), another credential is needed (denied), a create found an object
+    (exists). `advice` is what to do about it, in a few words, where the service's own text does not say.
+    """
+
+    status: int
+    message: str
+    reason: str
+    means: Meaning
+    retry_after: float | None = None
+    advice: str = ""
+
+
+def explain(refusal: RefusalError, what: str) -> StudioError:
+    """The error that a caller sees; `what` could not be done."""
+    answer = f"{what}: {refusal.message or 'no reason given'} ({refusal.status})"
+    if refusal.advice:
+        answer = f"{answer}: {refusal.advice}"
+    if refusal.means == "passing":
+        return BusyError(answer, refusal.retry_after)
+    if refusal.means == "denied":
+        return PermissionDeniedError(answer)
+    return StoreUnavailableError(answer)
+
+
+def shortened(message: str) -> str:
+    """`message` in one line, and not longer than a person wants to read."""
+    return " ".join(message.split())[:LONGEST_MESSAGE]
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """The `Retry-After` header, where it is a number of seconds; a date is not worth the code."""
+    for name, value in headers.items():
+        if name.lower() == "retry-after":
+            with suppress(ValueError):
+                return max(0.0, float(value))
+    return None
