@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "Run a script, and capture what it reads and writes.",
+    "rerun": "Repeat a run from its record.",
     "runs": "List runs, show one, stop it, or remove it.",
     "logs": "Print what a run has printed, and follow it.",
     "sync": "Keep artifacts up to date while folders change.",

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from studio_cas.cli.commands import RawCommand, new_app
-from studio_cas.cli.progress_bar import progress_bar
-from studio_cas.cli.rendering import counted, printable, size
 from studio_cas.cli.run_arguments import Arguments, parse_arguments
+from studio_cas.cli.run_report import report, say, voice_of
 from studio_cas.cli.session import Session, session_of
 from studio_cas.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from studio_cas.config import Config
-    from studio_cas.experiment.captures import Outcome
-    from studio_cas.experiment.request import RunRequest, RunResult
+    from studio_cas.experiment.request import RunRequest
     from studio_cas.experiment.specs import CaptureSpec
 
-NAMES_SHOWN = 3
 HELP = """\
 Usage: studio run [OPTIONS] SCRIPT [ARGS]...
        studio run [OPTIONS] -- COMMAND [ARGS]...
@@ -82,15 +77,12 @@ def run_command(words: list[str], session: Session | None = None) -> int:
     captures = _captures(arguments)
     if not arguments.command:
         raise UsageError("nothing to run: name a script, as in studio run train.py; see studio run --help")
-    from studio_cas.experiment.request import Voice
     from studio_cas.experiment.runner import run as run_experiment
 
     config = _configuration(arguments, session or Session())
     quiet = "quiet" in arguments.flags
-    result = run_experiment(
-        _request(arguments, captures, config), config, Voice(_silent if quiet else _say, progress_bar)
-    )
-    _report(result, quiet=quiet)
+    result = run_experiment(_request(arguments, captures, config), config, voice_of(quiet=quiet))
+    report(result, quiet=quiet)
     return result.exit_code
 
 
@@ -105,9 +97,9 @@ def _configuration(arguments: Arguments, session: Session) -> Config:
     file, home = arguments.value("config") or session.config, arguments.value("home") or session.home
     config = load_config(file, home=home, options=options)
     for warning in config.warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     if session.verbose or "verbose" in arguments.flags:
-        _say(f"store {config.storage}, configuration {config.file or 'built in'}")
+        say(f"store {config.storage}, configuration {config.file or 'built in'}")
     if config.queue != "local":
         raise UsageError(
             f"the queue {config.queue!r} cannot be used yet: only `local`, which runs the script here and now"
@@ -155,39 +147,3 @@ def _command(arguments: Arguments, python: str) -> tuple[str, ...]:
     if shutil.which(first) is None:
         raise NotFoundError(f"there is no program {first!r} that can be executed")
     return (first, *rest)
-
-
-def _say(sentence: str) -> None:
-    with contextlib.suppress(OSError):  # a terminal that is gone must not end the run
-        sys.stderr.write(f"studio: {printable(sentence)}\n")
-        sys.stderr.flush()
-
-
-def _silent(_sentence: str) -> None:
-    pass
-
-
-def _report(result: RunResult, *, quiet: bool) -> None:
-    for outcome in result.outcomes:
-        _report_left_out(outcome)
-    for problem in result.problems:
-        _say(problem)
-    if quiet:
-        return
-    _say(f"{result.experiment} {result.status} with exit code {result.exit_code}")
-    for outcome in result.outcomes:
-        if outcome.result is not None:
-            version = outcome.result.version
-            amount = f"{counted(version.files, 'file')}, {size(version.size)}"
-            _say(f"  {version.experiment}/{version.tag}@{version.number}: {amount}")
-
-
-def _report_left_out(outcome: Outcome) -> None:
-    if outcome.result is None:
-        return
-    left_out = list(outcome.result.skipped)
-    left_out += [f"{path} is still being written: its earlier content stands" for path in outcome.result.stale]
-    for sentence in left_out[:NAMES_SHOWN]:
-        _say(f"{outcome.artifact.tag}: {sentence}")
-    if left_out[NAMES_SHOWN:]:
-        _say(f"{outcome.artifact.tag}: and {counted(len(left_out) - NAMES_SHOWN, 'more path')}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def active_python() -> str:
 
 def gather(python: str, folder: Path, pid: int, time: float) -> Started:
     """What is known of the environment of process `pid`, which runs `python` in `folder` since `time`."""
-    version, packages = _ask_python(python)
+    version, packages = ask_python(python)
     return Started(
         time=time,
         host=socket.gethostname(),
@@ -74,7 +75,8 @@ def _platform() -> str:
     return f"{system.sysname}-{system.release}-{system.machine}"
 
 
-def _ask_python(python: str) -> tuple[str, dict[str, str]]:
+def ask_python(python: str) -> tuple[str, dict[str, str]]:
+    """Version and packages of a Python; nothing where it does not answer."""
     if python == sys.executable:
         return platform.python_version(), installed_packages()
     answer = _run([python, "-c", _QUESTION], Path("/"))
@@ -98,6 +100,25 @@ def installed_packages() -> dict[str, str]:
         if len(headers) == 2:
             packages.setdefault(headers["Name"], headers["Version"])
     return dict(sorted(packages.items(), key=lambda item: item[0].lower()))
+
+
+def compare(started: Started, python: str) -> list[str]:
+    """What `python` lacks of the recorded environment, or has in another version: a sentence for each."""
+    version, packages = ask_python(python)
+    here = {_canonical(name): found for name, found in packages.items()}
+    differences = []
+    if started.python_version and started.python_version != version:
+        differences.append(f"Python {started.python_version} then, {version or 'unknown'} here")
+    for name, then in started.packages.items():
+        now = here.get(_canonical(name))
+        if now != then:
+            differences.append(f"{name} {then} then, {now or 'missing'} here")
+    return differences
+
+
+def _canonical(name: str) -> str:
+    """One spelling for the many of a package's name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read_git(folder: Path) -> Git | None:
