@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import NotFoundError, PermissionDeniedError
-from studio_cas.formats import collection, document, keys
+from studio_cas.formats import collection, keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ class CondemnedError(Exception):
 def condemned(store: Store) -> frozenset[PackId]:
     """The packs on the newest condemned list."""
     for found in store.backend.list(keys.GC, limit=1):
-        return collection.decode(store.backend.read(found.key, 0, document.LIMIT + 1))
+        return collection.decode(store.backend.read(found.key))
     return frozenset()
 
 

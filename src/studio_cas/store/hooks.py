@@ -74,7 +74,7 @@ class HookIndex:
         try:
             names = [found.key for found in self._store.backend.list(keys.HOOKS, limit=LIST_LIMIT)]
             for name in self._store.catalog.unseen(names)[:READ_LIMIT]:
-                self._store.catalog.add_hooks(name, runs.decode(self._store.backend.read(name, 0, runs.SIZE_LIMIT + 1)))
+                self._store.catalog.add_hooks(name, runs.decode(self._store.backend.read(name)))
         except StudioError:
             return  # dedup is an optimisation
 

@@ -114,4 +114,4 @@ def _read_or_create(backend: Backend, *, create: bool) -> StoreConfig:
 
 
 def _config(backend: Backend) -> StoreConfig:
-    return store_config.decode(backend.read(keys.FORMAT, 0, store_config.SIZE_LIMIT + 1))
+    return store_config.decode(backend.read(keys.FORMAT))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, UsageError
-from studio_cas.formats import document, keys, version
+from studio_cas.formats import keys, version
 from studio_cas.formats.spec import Spec, parse_spec
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _read(store: Store, key: str) -> Version:
     experiment, tag = key.split("/")[1:3]
     name = f"{experiment}/{tag}@{keys.version_number(key)}"
     try:
-        found = version.decode(store.backend.read(key, 0, document.LIMIT + 1))
+        found = version.decode(store.backend.read(key))
     except CorruptError as error:
         message = f"{name}: {error}"
         raise CorruptError(message) from error
