@@ -294,7 +294,7 @@ def adopt_while_away(here, elsewhere, work, tmp_path):
     shutil.copy(work / "big", theirs / "big")
     made = capture(elsewhere, theirs, "them", "data")
     for _, leaf in TreeReader(here.store, made.version).leaves():
-        learn(here.store, leaf)
+        learn(here.store, leaf, frozenset())
     here.remote.error = GONE
     result = here.capture(work)
     assert result.bytes_stored < 200_000
