@@ -158,3 +158,15 @@ def test_importing_and_asking_loads_nothing_heavy(home):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}  # it loads sqlite3
     found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_latest_checkpoint_of_an_artifact(home):
+    assert fs_tracker.latest_checkpoint() is None
+    (Path(fs_tracker.get_model_directory()) / "epoch-1.bin").write_bytes(b"weights")
+    assert fs_tracker.latest_checkpoint() == home / "experiments/default/modeldir/epoch-1.bin"
+    assert fs_tracker.latest_checkpoint("other") is None
+
+
+def test_an_unknown_artifact_has_no_checkpoint(run):
+    with pytest.raises(NotFoundError):
+        fs_tracker.latest_checkpoint("wieghts")

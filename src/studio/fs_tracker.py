@@ -13,6 +13,7 @@ from studio_cas.experiment.fs_tracker import (
     get_queue_directory,
     get_studio_home,
     get_tensorboard_dir,
+    latest_checkpoint,
     setup_experiment,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "get_queue_directory",
     "get_studio_home",
     "get_tensorboard_dir",
+    "latest_checkpoint",
     "setup_experiment",
 ]

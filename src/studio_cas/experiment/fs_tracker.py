@@ -76,6 +76,19 @@ def commit(tag: str, timeout: float = 600.0) -> str:
     return barrier.commit(studio_home(), Path(get_artifact(tag)), get_experiment_key(), tag, timeout)
 
 
+def latest_checkpoint(tag: str = "modeldir") -> Path | None:
+    """The newest complete checkpoint in artifact `tag`, a file or a folder, for resuming; None where there is none.
+
+    Known are those of PyTorch, safetensors, Keras, Lightning, Hugging Face Trainer and torch.distributed.checkpoint; of
+    other files, the newest that nobody writes. One that was cut off by a crash is passed over.
+    """
+    from pathlib import Path
+
+    from studio_cas.worktree.checkpoints import newest_checkpoint
+
+    return newest_checkpoint(Path(get_artifact(tag)))
+
+
 def get_model_directory(experiment_name: str | None = None) -> str:
     """The folder for checkpoints of this experiment, or of another one of this machine; it exists."""
     return _made(get_artifact_cache("modeldir", experiment_name))
