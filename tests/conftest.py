@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from studio_cas.testing import gcs_emulator as emulator
+from studio_cas.testing import s3_server as s3
 
 
 def pytest_sessionstart():
@@ -19,4 +20,13 @@ def gcs_emulator():
     if emulator.program() is None:
         pytest.skip("fake-gcs-server is not installed")
     with emulator.gcs_emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """An S3 server for the whole session; make a bucket of your own with `new_bucket()`."""
+    if not s3.installed():
+        pytest.skip("moto or s3fs is not installed")
+    with s3.s3_server() as running:
         yield running

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from studio_cas.backends.opening import open_backend
-from studio_cas.errors import UsageError
+from studio_cas.errors import StoreUnavailableError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,16 @@ from studio_cas.errors import UsageError
         ({"type": "gcloud", "bucket": "my-bucket"}, "gs://my-bucket"),
         ({"type": "gcloud", "bucket": "gs://my-bucket/", "prefix": "p", "credentials": None}, "gs://my-bucket/p"),
         ({"type": "Firebase", "bucket": "my-bucket", "credentials": "~/key.json"}, "gs://my-bucket"),
+        ("s3://my-bucket", "s3://my-bucket"),
+        ("s3a://my-bucket/some/prefix/", "s3://my-bucket/some/prefix"),
+        ({"type": "s3", "bucket": "s3://my-bucket", "prefix": "p", "region": "eu-west-1"}, "s3://my-bucket/p"),
         ({"type": "memory", "name": "n"}, "memory://n"),
     ],
 )
 def test_a_store_is_opened_without_touching_it(storage, url):
     store = open_backend(storage)
     assert store.url == url
-    assert store.local is not url.startswith("gs:")
+    assert store.local is not url.startswith(("gs:", "s3:"))
     store.close()
     assert not Path("/some").exists()
 
@@ -46,8 +49,9 @@ def test_memory_stores_are_shared_by_name():
 @pytest.mark.parametrize(
     ("storage", "said"),
     [
-        ("s3://bucket", "S3 is not supported yet"),
-        ({"type": "s3", "bucket": "b"}, "S3 is not supported yet"),
+        ("s3://", "s3://bucket/prefix"),
+        ("s3://my-bucket--use1-az4--x-s3", "directory bucket"),
+        ({"type": "s3"}, "`bucket:`"),
         ("azure://bucket", "azure.*gs://"),
         ({"type": "ftp"}, "ftp.*gs://"),
         ("gs://", "name of a bucket"),
@@ -61,3 +65,9 @@ def test_memory_stores_are_shared_by_name():
 def test_what_can_not_be_opened_says_what_can(storage, said):
     with pytest.raises(UsageError, match=said):
         open_backend(storage)
+
+
+def test_without_the_extra_an_s3_store_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(StoreUnavailableError, match=r"pip install 'studio-cas\[s3\]'"):
+        open_backend("s3://my-bucket")

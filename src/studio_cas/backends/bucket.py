@@ -73,7 +73,7 @@ class Bucket(ABC):
         """Content for a `Range` header, and the answer's `Content-Range`."""
 
     @abstractmethod
-    def _put_object(self, key: str, name: str, parts: Sequence[Buffer]) -> None:
+    def _put_object(self, name: str, parts: Sequence[Buffer]) -> None:
         """Upload the object where there is none. Raises TransientError where it was damaged on its way."""
 
     @abstractmethod
@@ -123,7 +123,7 @@ class Bucket(ABC):
         """Upload the object in one request. Raises as the port says."""
         name = self._name(key)
         try:
-            self._put_object(key, name, parts)
+            self._put_object(name, parts)
         except RefusalError as refusal:
             if refusal.means == "exists":
                 raise ObjectExistsError(f"{self.url}: {key} exists already") from refusal

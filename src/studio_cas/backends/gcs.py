@@ -65,7 +65,7 @@ class GcsBackend(Bucket):
         answer, body = self._client.request("GET", f"/download{self._place(name)}", headers=headers, alt="media")
         return body, answer.get("Content-Range", "")
 
-    def _put_object(self, key: str, name: str, parts: Sequence[Buffer]) -> None:
+    def _put_object(self, name: str, parts: Sequence[Buffer]) -> None:
         from studio_cas.backends.gcs_upload import Multipart
 
         body = Multipart(name, parts)
@@ -82,7 +82,7 @@ class GcsBackend(Bucket):
         answer = self._parsed(content)
         if not body.arrived_whole(answer):
             self._take_back(name, answer)
-            raise TransientError(f"{self.url}: {key} was damaged on its way")
+            raise TransientError(f"{self.url}: {name.removeprefix(self._prefix)} was damaged on its way")
 
     def _stat_object(self, name: str) -> ObjectStat:
         return _stat(self._json("GET", self._place(name), fields="name,size,timeCreated"))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from studio_cas.backends.metered import Metered
-from studio_cas.errors import UsageError
+from studio_cas.errors import StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
     from studio_cas.backends.base import Backend
     from studio_cas.backends.memory import MemoryBackend
 
-SCHEMES: Final = "a folder's path, file:///folder, gs://bucket/prefix, or memory://name"
+SCHEMES: Final = "a folder's path, file:///folder, gs://bucket/prefix, s3://bucket/prefix, or memory://name"
 _memory_stores: Final[dict[str, MemoryBackend]] = {}
 _memory_lock: Final = threading.Lock()
 
@@ -27,18 +27,22 @@ def open_backend(
     credentials: str | os.PathLike[str] | None = None,
     endpoint: str | None = None,
     project: str | None = None,
+    region: str | None = None,
 ) -> Backend:
     """Open the store that `storage` names; no request is made, and no folder.
 
-    `storage` is a path, a URL, or a mapping as in the configuration: `type` (local, gcloud, firebase, memory), then
-    `path` or `bucket` and `prefix`, and `credentials`, `endpoint`, `project`. `credentials` is the file of a service
-    account; without it, application default credentials are taken. Raises UsageError when it names no store.
+    `storage` is a path, a URL, or a mapping as in the configuration: `type` (local, gcloud, firebase, s3, memory), then
+    `path` or `bucket` and `prefix`, and `credentials`, `endpoint`, `project` (of Google) or `region` (of Amazon).
+    `credentials` is the key file of a service account, or a file of AWS keys; without it, they are searched where the
+    tools of Google and Amazon look. Raises UsageError when it names no store, StoreUnavailableError where the extra
+    that it needs is not installed.
     """
     if isinstance(storage, Mapping):
         section = {name: str(value) for name, value in storage.items() if value is not None}
         storage = _url_of(section)
         credentials = credentials or section.get("credentials")
         endpoint, project = endpoint or section.get("endpoint"), project or section.get("project")
+        region = region or section.get("region")
     location = os.fspath(storage)
     scheme, separator, rest = location.partition("://")
     if not separator:
@@ -49,7 +53,9 @@ def open_backend(
         case "memory":
             return Metered(_memory(rest))
         case "gs" | "gcs":
-            return _gcs(rest, credentials, endpoint, project)
+            return _gcs(*_bucket(location, rest), credentials, endpoint, project)
+        case "s3" | "s3a":
+            return _s3(*_bucket(location, rest), credentials, endpoint, region)
     raise _unknown(scheme, location)
 
 
@@ -59,12 +65,18 @@ def _url_of(section: Mapping[str, str]) -> str:
         case "local" | "file" | "":
             return _needed(section, "path")
         case "gcloud" | "gcs" | "gs" | "firebase":
-            bucket = _needed(section, "bucket").removeprefix("gs://").strip("/")
-            return f"gs://{bucket}/{section.get('prefix', '')}"
+            return _bucket_url("gs", section)
+        case "s3":
+            return _bucket_url("s3", section)
         case "memory":
             return f"memory://{section.get('name', '')}"
         case kind:
             raise _unknown(kind, f"storage type {kind}")
+
+
+def _bucket_url(scheme: str, section: Mapping[str, str]) -> str:
+    bucket = _needed(section, "bucket").removeprefix(f"{scheme}://").strip("/")
+    return f"{scheme}://{bucket}/{section.get('prefix', '')}"
 
 
 def _needed(section: Mapping[str, str], name: str) -> str:
@@ -76,8 +88,6 @@ def _needed(section: Mapping[str, str], name: str) -> str:
 
 
 def _unknown(scheme: str, location: str) -> UsageError:
-    if scheme.lower() in {"s3", "s3a"}:
-        return UsageError(f"{location}: S3 is not supported yet, it is planned as an extra; what works: {SCHEMES}")
     return UsageError(f"{location}: no store is known by {scheme!r}; what works: {SCHEMES}")
 
 
@@ -98,13 +108,36 @@ def _memory(name: str) -> MemoryBackend:
         return _memory_stores.setdefault(name, MemoryBackend(name))
 
 
-def _gcs(rest: str, credentials: str | os.PathLike[str] | None, endpoint: str | None, project: str | None) -> Backend:
+def _bucket(location: str, rest: str) -> tuple[str, str]:
+    """The name of a bucket, and the prefix in it."""
+    bucket, _, prefix = rest.partition("/")
+    if not bucket:
+        scheme = location.partition("://")[0]
+        message = f"{scheme}:// needs the name of a bucket: {scheme}://bucket or {scheme}://bucket/prefix"
+        raise UsageError(message)
+    return bucket, prefix
+
+
+def _gcs(
+    bucket: str, prefix: str, credentials: str | os.PathLike[str] | None, endpoint: str | None, project: str | None
+) -> Backend:
     from studio_cas.backends.gcs import GcsBackend
     from studio_cas.backends.retrying import Retrying
 
-    bucket, _, prefix = rest.partition("/")
-    if not bucket:
-        message = "gs:// needs the name of a bucket: gs://bucket or gs://bucket/prefix"
-        raise UsageError(message)
     file = Path(credentials).expanduser() if credentials else None
     return Retrying(Metered(GcsBackend(bucket, prefix, credentials=file, endpoint=endpoint, project=project)))
+
+
+def _s3(
+    bucket: str, prefix: str, credentials: str | os.PathLike[str] | None, endpoint: str | None, region: str | None
+) -> Backend:
+    from importlib.util import find_spec
+
+    from studio_cas.backends.retrying import Retrying
+    from studio_cas.backends.s3 import MISSING, S3Backend
+
+    file = Path(credentials).expanduser() if credentials else None
+    store = S3Backend(bucket, prefix, credentials=file, endpoint=endpoint, region=region)
+    if find_spec("s3fs") is None:  # asked here: a person wants to know before a script starts
+        raise StoreUnavailableError(f"{store.url} {MISSING}")
+    return Retrying(Metered(store))

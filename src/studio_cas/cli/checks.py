@@ -110,13 +110,10 @@ def _check_default_credentials() -> Finding:
 
 def check_store(config: Config, *, write_test: bool) -> Iterator[Finding]:
     """Does the store answer, and, with `write_test`, does it let us create and read?"""
-    from studio_cas.backends.opening import open_backend
+    from studio_cas.config import backend_of
 
-    storage = config.storage
     try:
-        backend = open_backend(
-            storage.url, credentials=storage.credentials, endpoint=storage.endpoint, project=storage.project
-        )
+        backend = backend_of(config.storage)
     except StudioError as error:
         yield Finding("store", "fail", str(error))
         return

@@ -127,7 +127,7 @@ def _merge(
 
 def _origins_of_storage(value: object, origins: dict[str, Origin]) -> None:
     if isinstance(value, dict):
-        for key in ("credentials", "endpoint", "project"):
+        for key in ("credentials", "endpoint", "project", "region"):
             if value.get(key):
                 origins[f"storage.{key}"] = origins["storage"]
 

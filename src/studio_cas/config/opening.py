@@ -28,10 +28,20 @@ def open_storage(
 
     Raises StoreUnavailableError.
     """
-    from studio_cas.backends.opening import open_backend
     from studio_cas.store.store import open_store
 
-    backend = open_backend(
-        storage.url, credentials=storage.credentials, endpoint=storage.endpoint, project=storage.project
-    )
+    backend = backend_of(storage)
     return open_store(around(backend) if around else backend, home=home, create=create)
+
+
+def backend_of(storage: Storage) -> Backend:
+    """The backend of the store at `storage`; no request is made. Raises UsageError, StoreUnavailableError."""
+    from studio_cas.backends.opening import open_backend
+
+    return open_backend(
+        storage.url,
+        credentials=storage.credentials,
+        endpoint=storage.endpoint,
+        project=storage.project,
+        region=storage.region,
+    )

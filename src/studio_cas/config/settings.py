@@ -29,6 +29,7 @@ class Storage:
     credentials: Path | None = None
     endpoint: str | None = None
     project: str | None = None
+    region: str | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -81,13 +82,14 @@ class Config:
         """Every key with its value and origin, as `studio config` shows them."""
         from studio_cas.config.durations import format_duration
 
-        credentials = str(self.storage.credentials) if self.storage.credentials else "application default"
+        credentials = str(self.storage.credentials or "the machine's own")
         values = {
             "home": str(self.home),
             "storage": self.storage.url,
             "storage.credentials": credentials,
             "storage.endpoint": self.storage.endpoint or "",
             "storage.project": self.storage.project or "",
+            "storage.region": self.storage.region or "",
             "saveWorkspaceFrequency": format_duration(self.save_workspace_frequency),
             "gracePeriod": format_duration(self.grace_period),
             "queue": self.queue,

@@ -14,7 +14,7 @@ from studio_cas.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEYS = ("type", "bucket", "credentials", "endpoint", "prefix", "project", "path")
+KEYS = ("type", "bucket", "credentials", "endpoint", "prefix", "project", "region", "path")
 FIREBASE_KEYS = (
     "apiKey",
     "authDomain",
@@ -83,7 +83,8 @@ def _parse_section(section: Mapping[str, str], base: Path, default: Path) -> Sto
     credentials = Path(_absolute(section["credentials"], base)) if section.get("credentials") else None
     if kind == "local":
         return Storage(url)
-    return Storage(url, credentials, section.get("endpoint"), section.get("project") or section.get("projectId"))
+    project = section.get("project") or section.get("projectId")
+    return Storage(url, credentials, section.get("endpoint"), project, section.get("region"))
 
 
 def _local_path(section: Mapping[str, str], base: Path, default: Path) -> str:

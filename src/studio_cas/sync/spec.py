@@ -101,6 +101,7 @@ def encode(spec: DaemonSpec) -> bytes:
             "credentials": str(storage.credentials) if storage.credentials else None,
             "endpoint": storage.endpoint,
             "project": storage.project,
+            "region": storage.region,
         },
         "home": str(spec.home),
         "user": spec.user,
@@ -126,7 +127,11 @@ def decode(data: bytes) -> DaemonSpec:
         return DaemonSpec(
             pairs=tuple(_decode_pair(pair) for pair in row.pop("pairs")),
             storage=Storage(
-                storage["url"], Path(credentials) if credentials else None, storage["endpoint"], storage["project"]
+                storage["url"],
+                Path(credentials) if credentials else None,
+                storage["endpoint"],
+                storage["project"],
+                storage.get("region"),
             ),
             home=Path(row.pop("home")),
             until=tuple(Process(pid, started) for pid, started in row.pop("until")),
