@@ -48,7 +48,7 @@ Other:
   --interval DURATION           Time between captures (30s, 1m, 2h); else saveWorkspaceFrequency, else 1m.
   --quiet                       Say nothing but what went wrong.
   --config FILE                 The configuration file; else ~/.studioml/config.yaml.
-  --store URL                   The store: gs://BUCKET/PREFIX or a folder; else as configured.
+  --store URL                   The store: gs:// or s3://BUCKET/PREFIX, or a folder; else as configured.
   --home DIR                    The folder of caches and default store; else ~/.studioml.
   -v, --verbose                 Say which store and configuration are used.
   -h, --help                    Show this message and exit.
