@@ -6,7 +6,7 @@ import pytest
 from tests.reliability.folders import fill, names
 from tests.reliability.soak_kill import ACTIONS, Soak
 
-from studio_cas.worktree import materialise as pulls
+from studio_cas.worktree import fresh, single
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.materialise import materialise
 
@@ -24,14 +24,14 @@ def test_versions_are_whole_whatever_was_killed(tmp_path, seed):
 def test_a_pull_that_is_killed_when_all_is_in_place_leaves_nothing_to_the_next(store, work, out, monkeypatch, what):
     fill(work)
     version = capture(store, work if what == "folder" else work / "big", "exp", "tag").version
-    installing = "_install" if what == "folder" else "_replace"
-    install = getattr(pulls, installing)
+    module, installing = (fresh, "_install") if what == "folder" else (single, "_replace")
+    install = getattr(module, installing)
 
     def killed(*arguments):
         install(*arguments)
         os._exit(9)
 
-    monkeypatch.setattr(pulls, installing, killed)
+    monkeypatch.setattr(module, installing, killed)
     child = os.fork()
     if not child:
         materialise(store, version, out / "here")

@@ -333,7 +333,7 @@ class Halted(BaseException):
 def test_an_update_that_is_killed_while_files_are_put_in_place_continues(
     store, version, work, here, out, monkeypatch, halt, then
 ):
-    from studio_cas.worktree import materialise as module
+    from studio_cas.worktree import update as module
 
     materialise(store, version, here)
     first = snapshot(work)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from studio_cas.store.trees import TreeReader
 from studio_cas.worktree.listing import ListedEntry, entries_of
-from studio_cas.worktree.materialise import Change
+from studio_cas.worktree.pulling import Change
 from studio_cas.worktree.remembered import order
 
 if TYPE_CHECKING:
