@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import getpass
 import os
-import stat
 import time
-from collections import deque
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio_cas.chunking.profile import Profile
-from studio_cas.errors import LocalIOError, NotFoundError, TransientError, UsageError
+from studio_cas.errors import LocalIOError, TransientError
 from studio_cas.formats.keys import check_name
 from studio_cas.formats.leaf import EntryKind
 from studio_cas.formats.version import Version
@@ -30,7 +27,8 @@ from studio_cas.worktree import statcache
 from studio_cas.worktree.ignore import matcher
 from studio_cas.worktree.reading import Content, Failure, FileReader
 from studio_cas.worktree.remembered import Cursor, Entry, Parent
-from studio_cas.worktree.scan import Row, parent_below, row_of, scan
+from studio_cas.worktree.scan import Row, parent_below, scan
+from studio_cas.worktree.source import Rows, open_root, pruned
 from studio_cas.worktree.tree_writer import FILES, Item, TreeWriter
 
 if TYPE_CHECKING:
@@ -145,14 +143,14 @@ class _Capture:
     def run(self, exclude: Sequence[Path], ignore: Sequence[str], *, user: str, final: bool) -> CaptureResult:
         """Scan, store, and create the version."""
         began = time.time()
-        single = self._open_root()
+        self._folder, single = open_root(self._root)
         self._progress.start(f"capture {self._experiment}/{self._tag}")
         self._reader = FileReader(self._folder, self._store.config, self._ingest, self._progress.advance)
         if single is not None:
             rows: Iterator[Row] = iter([single])
         else:
-            rows = scan(self._folder, matcher(self._root, ignore), self._pruned(exclude), self._skip)
-        self._walk(_Rows(rows))
+            rows = scan(self._folder, matcher(self._root, ignore), pruned(self._store, self._root, exclude), self._skip)
+        self._walk(Rows(rows))
         root = self._tree.finish(is_file=single is not None)
         if single is not None and not root.files and not root.leaves:
             message = f"{self._root} could not be captured: {'; '.join(self._stale + self._skipped) or 'it went away'}"
@@ -181,52 +179,10 @@ class _Capture:
         same = latest is not None and latest.manifest_id == manifest_id and latest.is_file == root.is_file
         return latest if same and not self._without else None
 
-    def _open_root(self) -> Row | None:
-        """Open the folder to capture, or the folder of the single file to capture, whose row is returned."""
-        try:
-            status = self._root.stat()
-        except FileNotFoundError:
-            message = f"{self._root} does not exist: nothing to capture"
-            raise NotFoundError(message) from None
-        except OSError as error:
-            message = f"{self._root} cannot be read: {error.strerror}"
-            raise LocalIOError(message) from error
-        folder = stat.S_ISDIR(status.st_mode)
-        row = row_of(os.fsencode(self._root.name), status)
-        if row is None:
-            message = f"{self._root} is neither a file nor a folder"
-            raise UsageError(message)
-        try:
-            target = self._root if folder else self._root.resolve().parent
-            self._folder = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            message = f"{self._root} cannot be read: {error.strerror}"
-            raise LocalIOError(message) from error
-        return None if folder else row._replace(path=os.fsencode(self._root.resolve().name))
-
-    def _pruned(self, exclude: Sequence[Path]) -> set[tuple[int, int]]:
-        """(device, inode) of the folders to leave out: those given, and what studio itself keeps. Raises UsageError."""
-        home = self._store.home
-        kept = [home / name for name in ("store", "blobcache", "cache", "spool")]
-        if self._store.backend.local:
-            kept.append(Path(self._store.url))
-        if any(self._root.resolve().is_relative_to(path.resolve()) for path in kept):
-            message = f"{self._root} belongs to studio itself: a store cannot be captured into a store"
-            raise UsageError(message)
-        candidates = [*exclude, *kept]
-        pruned = set()
-        for path in candidates:
-            try:
-                status = os.stat(path)  # noqa: PTH116
-            except OSError:
-                continue
-            pruned.add((status.st_dev, status.st_ino))
-        return pruned
-
     def _skip(self, path: bytes, why: str) -> None:
         self._skipped.append(f"{os.fsdecode(path) or '.'}: {why}")
 
-    def _walk(self, rows: _Rows) -> None:
+    def _walk(self, rows: Rows) -> None:
         """Merge the scan with the stat cache: whole unchanged leaves at once, everything else entry by entry."""
         tree, cursor = self._tree, self._cursor
         while True:
@@ -363,34 +319,3 @@ class _Capture:
 def _same_file(row: Row, other: Row) -> bool:
     """Whether both are one file: a log that only grew is not another one in its place."""
     return (row.inode, row.device) == (other.inode, other.device)
-
-
-class _Rows:
-    """The scan, with rows that can be put back."""
-
-    def __init__(self, rows: Iterator[Row]) -> None:
-        self._rows = rows
-        self._returned: deque[Row] = deque()
-
-    def next(self) -> Row | None:
-        """The next row, or None at the end."""
-        if self._returned:
-            return self._returned.popleft()
-        return next(self._rows, None)
-
-    def more(self) -> bool:
-        """Whether a row follows."""
-        row = self.next()
-        if row is not None:
-            self._returned.appendleft(row)
-        return row is not None
-
-    def take(self, count: int) -> list[Row]:
-        """At most `count` rows."""
-        taken = [self._returned.popleft() for _ in range(min(count, len(self._returned)))]
-        taken.extend(islice(self._rows, count - len(taken)))
-        return taken
-
-    def put_back(self, rows: list[Row]) -> None:
-        """Give `rows` again, first."""
-        self._returned.extendleft(reversed(rows))

@@ -1,0 +1,95 @@
+"""What a capture looks at: the folder or file itself, what is left out of it, and a scan whose rows can be put back."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio_cas.errors import LocalIOError, NotFoundError, UsageError
+from studio_cas.worktree.scan import row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from studio_cas.store.store import Store
+    from studio_cas.worktree.scan import Row
+
+
+def open_root(root: Path) -> tuple[int, Row | None]:
+    """The folder `root`, open; or the open folder that the file `root` lies in, and the row of that file.
+
+    Raises NotFoundError, LocalIOError, UsageError (neither a file nor a folder).
+    """
+    try:
+        status = root.stat()
+    except FileNotFoundError:
+        message = f"{root} does not exist: nothing to capture"
+        raise NotFoundError(message) from None
+    except OSError as error:
+        message = f"{root} cannot be read: {error.strerror}"
+        raise LocalIOError(message) from error
+    folder = stat.S_ISDIR(status.st_mode)
+    row = row_of(os.fsencode(root.name), status)
+    if row is None:
+        message = f"{root} is neither a file nor a folder"
+        raise UsageError(message)
+    try:
+        target = root if folder else root.resolve().parent
+        opened = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        message = f"{root} cannot be read: {error.strerror}"
+        raise LocalIOError(message) from error
+    return opened, None if folder else row._replace(path=os.fsencode(root.resolve().name))
+
+
+def pruned(store: Store, root: Path, exclude: Sequence[Path]) -> set[tuple[int, int]]:
+    """(device, inode) of the folders to leave out: those given, and what studio itself keeps. Raises UsageError."""
+    kept = [store.home / name for name in ("store", "blobcache", "cache", "spool")]
+    if store.backend.local:
+        kept.append(Path(store.url))
+    if any(root.resolve().is_relative_to(path.resolve()) for path in kept):
+        message = f"{root} belongs to studio itself: a store cannot be captured into a store"
+        raise UsageError(message)
+    found = set()
+    for path in (*exclude, *kept):
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError:
+            continue
+        found.add((status.st_dev, status.st_ino))
+    return found
+
+
+class Rows:
+    """The scan, with rows that can be put back."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self._returned: deque[Row] = deque()
+
+    def next(self) -> Row | None:
+        """The next row, or None at the end."""
+        if self._returned:
+            return self._returned.popleft()
+        return next(self._rows, None)
+
+    def more(self) -> bool:
+        """Whether a row follows."""
+        row = self.next()
+        if row is not None:
+            self._returned.appendleft(row)
+        return row is not None
+
+    def take(self, count: int) -> list[Row]:
+        """At most `count` rows."""
+        taken = [self._returned.popleft() for _ in range(min(count, len(self._returned)))]
+        taken.extend(islice(self._rows, count - len(taken)))
+        return taken
+
+    def put_back(self, rows: list[Row]) -> None:
+        """Give `rows` again, first."""
+        self._returned.extendleft(reversed(rows))
