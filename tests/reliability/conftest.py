@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from tests.reliability.daemons import Machine
 
 from studio_cas.store.store import open_store
 
@@ -41,3 +42,11 @@ def open_to_all(tmp_path):
         folder.chmod(folder.stat().st_mode | 0o111)
         folder = folder.parent
     tmp_path.chmod(0o777)
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A home and a store, and the daemons that a test starts there."""
+    made = Machine(tmp_path)
+    yield made
+    made.close()

@@ -135,3 +135,13 @@ def test_a_folder_without_errors_is_always_captured_at_the_period_and_within_the
         else:
             began, first_change = now, None
             run(debounce, now, now, cost=1.0 if what == "costly" else 0.0)
+
+
+def test_a_folder_that_cannot_be_watched_is_looked_at_once_a_minute():
+    debounce = Debounce(Rhythm(period=3600), 0.0)
+    debounce.begin(0)
+    debounce.succeed(1, found=False, cost=0, blind=True)
+    assert debounce.due() == 60
+    debounce.begin(60)
+    debounce.succeed(61, found=False, cost=0)
+    assert debounce.due() == 3660

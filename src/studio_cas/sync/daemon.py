@@ -198,6 +198,8 @@ class Daemon:
         now = self.clock()
         if now - self._gathered >= GATHER:
             self._gathered = now
+            if self._watcher.in_a_storm:
+                self._watcher.rest()
             for member in self._members:
                 member.notice(now)
 

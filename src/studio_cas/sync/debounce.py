@@ -2,9 +2,10 @@
 
 A change is captured when nothing has followed it for `settle` seconds, at most `latest` seconds after the first one,
 and every `period` in any case, whether a change was seen or not. A folder in which the last cycle found something is
-looked at again after `latest`, where that is sooner: a log that stays open tells of no change. After an error the
-pauses grow, and changes do not shorten them. A cycle is followed by a rest in proportion to what it cost, so that a
-folder that is expensive to look at is not looked at all the time.
+looked at again after `latest`, where that is sooner: a log that stays open tells of no change. One that cannot be
+watched is looked at once a minute at least. After an error the pauses grow, and changes do not shorten them. A cycle is
+followed by a rest in proportion to what it cost, so that a folder that is expensive to look at is not looked at all the
+time.
 
 All times are seconds of one monotonic clock.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FIRST_RETRY, LONGEST_RETRY = 5.0, 120.0
+BLIND = 60.0  # seconds between two sweeps of a folder of which no event tells
 REST = 20.0  # seconds of rest for a second of processor time: at most 5 % of one core
 
 
@@ -69,13 +71,17 @@ class Debounce:
         self._first_change = None
         self._hurried = False
 
-    def succeed(self, now: float, *, found: bool, cost: float) -> None:
-        """The cycle ended well. `found`: it made a version, or left paths for later; `cost`: its seconds of CPU."""
+    def succeed(self, now: float, *, found: bool, cost: float, blind: bool = False) -> None:
+        """The cycle ended well.
+
+        `found`: it made a version, or left paths for later; `cost`: its seconds of processor time; `blind`: no event
+        tells of changes.
+        """
         rhythm = self._rhythm
         self.failures = 0
         self._rest_until = now + min(rhythm.period, REST * cost)
-        pause = min(rhythm.period, rhythm.latest) if found else rhythm.period
-        self._sweep = max(self._began + pause, min(self._rest_until, self._began + rhythm.period))
+        longest = rhythm.latest if found else BLIND if blind else rhythm.period
+        self._sweep = max(self._began + min(rhythm.period, longest), min(self._rest_until, self._began + rhythm.period))
 
     def fail(self, now: float) -> None:
         """The cycle failed: what it should have captured is still to do, after a pause."""

@@ -176,7 +176,8 @@ class Member:
                 self.version, self.last = result.version, result
                 self.rate = result.bytes_read / max(cycle.seconds, 0.001) if result.bytes_read else self.rate
             found = result is not None and (result.created or bool(result.stale))
-            self.debounce.succeed(now, found=found, cost=cycle.cpu)
+            blind = self.mode.mode != watcher.EVENTS
+            self.debounce.succeed(now, found=found, cost=cycle.cpu, blind=blind)
         self._being_captured = set()
         self._end_final(cycle, now)
 

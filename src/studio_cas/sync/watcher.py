@@ -7,6 +7,8 @@ said: as a change of everything, and as a watch mode.
   into "everything changed" for every folder.
 - It leaves out folders for which the system has no watch left, and says nothing: the watches that the kernel lists for
   us in /proc are compared with the folders there are.
+- It answers an overflow by making all watches anew, and each one it drops is an event more: of a tree with more folders
+  than the queue is long it never comes out again. So after a few overflows in a row nothing is watched for a while.
 - A watch belongs to an inode: a folder that was replaced, or deleted and made again, is watched anew when it is next
   looked at.
 
@@ -20,6 +22,8 @@ import contextlib
 import logging
 import os
 import threading
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from studio_cas.sync.changes import Changes
     from studio_cas.worktree.ignore import Ignored
 
+STORM, STORM_SECONDS = 4, 20.0  # so many overflows in so many seconds
+REST = 600.0  # seconds without watches after that
 EVENTS, PARTIAL, SWEEP = "events", "partial", "sweep only"
 
 
@@ -58,16 +64,20 @@ class Watch:
 class Watcher:
     """Watches many folders. `wake` is called, from another thread, when something happened after a quiet time."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._wake = wake
+        self._clock = clock
         self._watches: list[Watch] = []
         self._lock = threading.Lock()
         self._observer: Any = None
         self._listener: logging.Handler | None = None
-        self._unusable = ""
+        self._overflows: deque[float] = deque(maxlen=STORM)
+        self._rest_until = float("-inf")
 
     def watch(self, path: Path, changes: Changes) -> tuple[Watch | None, Mode]:
-        """Watch `path`, which exists; None where the system cannot, and why."""
+        """Watch `path`, which exists; None where the system cannot, and why. Raises OSError where it went away."""
+        if self._clock() < self._rest_until:
+            return None, Mode(SWEEP, f"events were lost {STORM} times in a row; it is tried again after a while")
         root = os.path.realpath(path)
         status = os.stat(root)  # noqa: PTH116
         watch = Watch(root, (status.st_dev, status.st_ino), changes)
@@ -107,8 +117,10 @@ class Watcher:
             observer = Observer()
             observer.start()
             self._observer = observer
-            self._listener = _Listener(self.lose_track)
+            self._listener = _Listener(self._lose_track)
             logger = logging.getLogger("watchdog")
+            if not logger.handlers:
+                logger.addHandler(logging.NullHandler())  # what is said after our time goes nowhere
             logger.addHandler(self._listener)
             logger.propagate = False
         return self._observer
@@ -116,18 +128,38 @@ class Watcher:
     def unwatch(self, watch: Watch) -> None:
         """Watch it no longer."""
         with self._lock:
+            if watch not in self._watches:
+                return  # there was a rest
             self._watches.remove(watch)
             with contextlib.suppress(KeyError, OSError, RuntimeError):
                 self._observer.remove_handler_for_watch(watch.handler, watch.scheduled)
                 if not any(other.scheduled == watch.scheduled for other in self._watches):
                     self._observer.unschedule(watch.scheduled)
 
-    def lose_track(self) -> None:
+    def _lose_track(self, *, overflow: bool) -> None:
         """Events were lost, nobody knows whose."""
+        if overflow:
+            self._overflows.append(self._clock())
         for watch in list(self._watches):
             watch.grown = True
             watch.changes.add_everything()
         self._wake()
+
+    @property
+    def in_a_storm(self) -> bool:
+        """Whether the queue overflows all the time."""
+        last = list(self._overflows)
+        return len(last) == STORM and last[-1] - last[0] < STORM_SECONDS
+
+    def rest(self) -> None:
+        """Watch nothing for a while."""
+        with self._lock:
+            self._rest_until = self._clock() + REST
+            for watch in self._watches:
+                watch.lost = True
+            self._watches.clear()
+            self._overflows.clear()
+            self.close()
 
     def close(self) -> None:
         """Watch nothing."""
@@ -167,13 +199,13 @@ class _Handler:
 class _Listener(logging.Handler):
     """Turns a warning or an error of watchdog into a call."""
 
-    def __init__(self, lose_track: Callable[[], None]) -> None:
+    def __init__(self, lose_track: Callable[..., None]) -> None:
         super().__init__(logging.WARNING)
         self._lose_track = lose_track
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002  # whatever it says, events may be missing
-        """Called by watchdog's logger."""
-        self._lose_track()
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by watchdog's logger; whatever it says, events may be missing."""
+        self._lose_track(overflow=record.name.endswith("inotify_c"))
 
 
 def still_there(watch: Watch, path: Path) -> bool:

@@ -1,0 +1,122 @@
+"""Real sync daemons, as processes of their own, for the reliability tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio_cas.store.store import open_store
+from studio_cas.store.versions import latest, list_versions
+from studio_cas.worktree.listing import entries, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 90.0
+"""Seconds after which a condition will never hold; the machine may be busy."""
+
+
+def wait_until(condition: Callable[[], Any], what: str = "the condition") -> Any:
+    """What `condition` gives, once that is true."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come true in {PATIENCE:g} seconds")
+
+
+class Machine:
+    """A home, a store and daemons; `close` ends those that are left."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.home, self.store = base / "home", base / "store"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("STUDIO", "GOOGLE"))}
+        self.environment = {
+            **kept,
+            "HOME": str(base),
+            "STUDIOML_HOME": str(self.home),
+            "STUDIOML_STORE": str(self.store),
+        }
+
+    def command(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "studio_cas.cli.main", *map(str, arguments)]
+
+    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+        """A `studio sync` that goes on, and has held its pairs when this returns."""
+        with (self.base / "daemon.log").open("ab") as log:
+            at = log.tell()
+            process = subprocess.Popen(
+                self.command("sync", *arguments),
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **options,
+            )
+        self.processes.append(process)
+        wait_until(lambda: b"is kept as" in self.log()[at:] or process.poll() is not None, "a daemon that began")
+        return process
+
+    def log(self) -> bytes:
+        """What the daemons said."""
+        return (self.base / "daemon.log").read_bytes()
+
+    def call(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """A command that ends."""
+        return subprocess.run(
+            self.command(*arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+
+    def status(self, *names: str) -> list[dict[str, Any]]:
+        """What `studio sync status --json` says."""
+        done = self.call("sync", "status", *names, "--json")
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    def number(self, name: str) -> int:
+        """The number of the latest version of `exp/tag`; 0 where there is none."""
+        if not (self.store / "format.json").exists():
+            return 0
+        with open_store(self.store, home=self.base / "reader", create=False) as store:
+            found = latest(store, *name.split("/"))
+        return found.number if found else 0
+
+    def content(self, name: str) -> dict[str, bytes]:
+        """The files of the latest version of `exp/tag`."""
+        contents = self.contents(name)
+        return contents[0] if contents else {}
+
+    def contents(self, name: str) -> list[dict[str, bytes]]:
+        """The files of every version of `exp/tag`, the newest first."""
+        if not (self.store / "format.json").exists():
+            return []
+        with open_store(self.store, home=self.base / "reader", create=False) as store:
+            return [
+                {
+                    os.fsdecode(entry.path): b"".join(read_file(store, version, entry.path))
+                    for entry in entries(store, version)
+                    if entry.kind == "file"
+                }
+                for version in list_versions(store, *name.split("/"))
+            ]
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
