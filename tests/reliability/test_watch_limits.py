@@ -99,7 +99,7 @@ def test_a_queue_that_overflows_all_the_time_is_not_listened_to_for_a_while(mach
         wait_until(lambda: watch(machine)["mode"] == "sweep only")
         assert "events were lost" in watch(machine)["reason"]
         wait_until(lambda: machine.status()[0]["version"]["files"] == 1000)
-        assert machine.log().count(b"overflow") == 0
+        assert b"Inotify" not in machine.log()
 
 
 def test_of_thirty_thousand_files_in_a_burst_none_is_missed(machine, work):

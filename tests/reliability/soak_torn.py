@@ -1,0 +1,111 @@
+"""Writers beside a sync daemon: `python tests/reliability/soak_torn.py --seconds 300`, and no version has a torn file.
+
+Every kind of writer works on a small and on a large file of its own: in place with a pause in the middle, truncate and
+rewrite, rename into place, shrink and grow, vanish and come; and logs grow. The daemon looks every second and at every
+event. In each version each file must be of one generation, a log the beginning of what it is in the end; and the last
+version is what the folder holds.
+"""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.reliability.daemons import Machine, wait_until
+from tests.reliability.writers import WRITERS, generation, whole, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+SIZES = {"small": 2, "large": 700}
+LOGS = ("train.log", "metrics.jsonl", "events.out.tfevents.1", "output")
+
+
+def soak(base: Path, seconds: float, seed: int = 0) -> tuple[int, int]:
+    """Write for so long beside a daemon. The number of versions, and of files in them; raises where one is torn."""
+    source = random.Random(seed)
+    work = base / "work"
+    work.mkdir()
+    files = {work / f"{writer.__name__}-{size}": writer for writer in WRITERS for size in SIZES}
+    for path in files:
+        path.write_bytes(generation(0, SIZES[path.name.rpartition("-")[2]]))
+    machine = Machine(base)
+    try:
+        daemon = machine.start(work, "exp/w", "--interval", "1s")
+        with ExitStack() as stack:
+            for path, writer in files.items():
+                stack.enter_context(writing(_work(writer, path, source.random())))
+            for name in LOGS:
+                log = stack.enter_context((work / name).open("ab", buffering=0))
+                stack.enter_context(
+                    writing(lambda number, log=log: (log.write(generation(number, 3)), time.sleep(0.1)))
+                )
+            time.sleep(seconds)
+        wait_until(lambda: not machine.status()[0]["stale"])
+        daemon.terminate()
+        assert daemon.wait(90) == 0, machine.log()
+        return check(machine, work)
+    finally:
+        machine.close()
+
+
+def _work(writer: Callable[..., None], path: Path, seed: float) -> Callable[[int], None]:
+    source = random.Random(seed)
+    blocks = SIZES[path.name.rpartition("-")[2]]
+
+    def write(number: int) -> None:
+        writer(path, blocks, number, source.choice([0.0, 0.01, 0.1, 0.4]))
+        time.sleep(source.choice([0.0, 0.02, 0.5]))
+
+    return write
+
+
+def _grow(log: BinaryIO, number: int) -> None:
+    log.write(generation(number, 3))
+    time.sleep(0.1)
+
+
+def check(machine: Machine, work: Path) -> tuple[int, int]:
+    """Every file of every version."""
+    contents = machine.contents("exp/w")
+    logs = {name: (work / name).read_bytes() for name in LOGS}
+    checked = 0
+    for number, files in zip(range(len(contents), 0, -1), contents, strict=True):
+        for name, data in files.items():
+            checked += 1
+            if name in logs:
+                assert logs[name].startswith(data), f"{name} of version {number} is not its own beginning"
+            else:
+                assert whole(data), f"{name} of version {number} is torn"
+    assert contents[0] == {path.name: path.read_bytes() for path in work.iterdir()}
+    return len(contents), checked
+
+
+def main() -> int:
+    """Run the soak, and say how it went."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options = parser.parse_args()
+    base = Path(tempfile.mkdtemp(prefix="soak-"))
+    print(f"--seed {options.seed}, in {base}", flush=True)
+    versions, files = soak(base, options.seconds, options.seed)
+    print(f"{options.seconds:g} seconds: {versions} versions with {files} files, none of them torn")
+    shutil.rmtree(base)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
