@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import struct
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,12 +17,18 @@ from tests.golden import expect_json, may_make, noise
 
 from studio_cas.backends.memory import MemoryBackend
 from studio_cas.chunking.parameters import DEFAULT, ChunkingParameters
+from studio_cas.chunking.profile import Profile
 from studio_cas.formats import keys, store_config
+from studio_cas.formats.leaf import EntryKind, Place
+from studio_cas.ids import PackId
+from studio_cas.store.ingest import Chunks
 from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.store.versions import resolve
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.materialise import materialise
+from studio_cas.worktree.scan import Row
+from studio_cas.worktree.tree_writer import Item, TreeWriter
 
 GOLDEN = Path(__file__).parent / "golden"
 STORE = GOLDEN / "store"
@@ -84,6 +91,44 @@ def test_the_ids_of_a_tree_are_what_they_always_were(kind, fill, home, work):
         root = TreeReader(store, version).root
     rows = [[row.leaf_id.hex(), row.entries, row.size, os.fsdecode(row.first_path)] for row in root.leaves]
     expect_json(GOLDEN / f"{fill.__name__}, {kind}.json", {"manifest": version.manifest_id.hex(), "leaves": rows})
+
+
+class Nowhere:
+    """An ingest whose tree packs keep nothing, and the state of nothing."""
+
+    def __init__(self) -> None:
+        self.trees = self
+
+    def flush(self) -> None:
+        pass
+
+    def add(self, *arguments: object) -> list[Place] | None:
+        return [Place(PackId(bytes(16)), 16, 1, 1, 0, 1)] if len(arguments) == 3 else None
+
+
+@pytest.mark.parametrize(
+    ("entries", "chunks", "literal", "leaves"),
+    [
+        (20_000, 0, b"", [16_384, 3616]),
+        (5000, 0, bytes(1024), [4096, 904]),
+        (100, 200, b"", [82, 18]),
+        (2, 1024, b"", [2]),
+        (2, 1025, b"", [1, 2, 1]),
+        (1, 8193, b"", [1, 1]),
+    ],
+)
+def test_leaves_and_parts_end_where_they_always_did(entries, chunks, literal, leaves, monkeypatch):
+    monkeypatch.setattr(zlib, "crc32", lambda _: 0)  # no path ends a leaf
+    parts = Chunks()
+    parts.ids = [b"\xff" * 32 if index == 1023 else bytes(32) for index in range(chunks)]
+    parts.lengths = [1] * chunks
+    parts.places = [Place(PackId(bytes(16)), 16, 1, 1, 0, 0)] * chunks
+    nowhere = Nowhere()
+    writer = TreeWriter(nowhere, nowhere, lambda _: None)
+    for number in range(entries):
+        path = b"%06d" % number
+        writer.add(Item(path, EntryKind.FILE, Profile.CDC, chunks, 0, literal, parts if chunks else None, Row(path, 1)))
+    assert [row.entries for row in writer.finish(is_file=False).leaves] == leaves
 
 
 def changed(root: Path) -> None:
