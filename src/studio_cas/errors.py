@@ -40,6 +40,12 @@ class PermissionDeniedError(StoreUnavailableError):
     kind = "permission_denied"
 
 
+class OverwritesError(StoreUnavailableError):
+    """The store replaces objects that exist, where it was asked not to: nobody may share it."""
+
+    kind = "overwrites"
+
+
 class TransientError(StoreUnavailableError):
     """The store failed in a way that may pass: a reset, a time-out, 429 or 5xx. Retrying makes sense."""
 

@@ -6,10 +6,12 @@ import pytest
 
 from studio_cas.backends.gcs import GcsBackend
 from studio_cas.backends.metered import Metered
+from studio_cas.backends.probe import Probed
 from studio_cas.backends.retrying import Budget, Retrying
 from studio_cas.errors import (
     NotFoundError,
     ObjectExistsError,
+    OverwritesError,
     PermissionDeniedError,
     StoreUnavailableError,
     TransientError,
@@ -31,6 +33,7 @@ def service(server):
     server.faults.clear()
     server.requests.clear()
     server.bucket_exists = True
+    server.ignores_preconditions = False
     return server
 
 
@@ -249,3 +252,10 @@ def test_a_refusal_by_a_proxy_is_shown_as_it_is(bare, service):
     service.arm(Fault("GET", status=418, message="only tea"))
     with pytest.raises(StoreUnavailableError, match=r"only tea \(418\)"):
         bare.stat("a")
+
+
+def test_a_service_that_ignores_the_precondition_is_refused(bare, service):
+    service.ignores_preconditions = True
+    with pytest.raises(OverwritesError, match="overwrites what exists"):
+        Probed(bare).create("a", [CONTENT])
+    assert service.objects == {}

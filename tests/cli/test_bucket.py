@@ -1,15 +1,40 @@
-"""The same commands against a bucket of a Google Cloud Storage emulator."""
+"""The same commands against buckets: of a Google Cloud Storage emulator, and of an S3 server."""
 
 from __future__ import annotations
 
 import pytest
 
+from studio_cas.backends.opening import open_backend
+from studio_cas.testing.s3_server import CREATE_ONLY, IGNORES_PRECONDITIONS, installed, s3_server
+
+SCRIPT = """
+from pathlib import Path
+from studio import fs_tracker
+Path(fs_tracker.get_artifact("w"), "weights.bin").write_bytes(b"1" * 100_000)
+print("trained")
+"""
+
+
+@pytest.fixture(params=["gs", "s3"])
+def bucket(request, terminal):
+    """The URL of a store in a bucket that is not there yet; `terminal` reaches its service."""
+    if request.param == "gs":
+        service = request.getfixturevalue("gcs_emulator")
+        terminal.environment["STORAGE_EMULATOR_HOST"] = service.endpoint
+    else:
+        service = request.getfixturevalue("s3_server")
+        terminal.environment.update(service.environment)
+    return f"{request.param}://{service.new_bucket()}/studio"
+
 
 @pytest.fixture
-def bucket(gcs_emulator, terminal):
-    """The URL of a store in a bucket that is not there yet; `terminal` reaches the emulator."""
-    terminal.environment["STORAGE_EMULATOR_HOST"] = gcs_emulator.endpoint
-    return f"gs://{gcs_emulator.new_bucket()}/studio"
+def unusual(terminal, request):
+    """The URL of a store in a bucket of an S3 server with a fault of its own."""
+    if not installed():
+        pytest.skip("moto or s3fs is not installed")
+    with s3_server(request.param) as service:
+        terminal.environment.update(service.environment)
+        yield f"s3://{service.new_bucket()}/studio"
 
 
 def test_a_folder_comes_back_from_a_bucket(terminal, weights, bucket):
@@ -21,12 +46,21 @@ def test_a_folder_comes_back_from_a_bucket(terminal, weights, bucket):
     assert terminal.ok("ls", "--store", bucket).out == "exp\n"
 
 
+def test_a_script_is_run_and_its_weights_are_in_the_bucket(terminal, bucket):
+    (terminal.folder / "train.py").write_text(SCRIPT)
+    ran = terminal.ok("run", "--store", bucket, "-c", "weights:w", "-e", "exp", "--quiet", "train.py")
+    assert "trained" in ran.out
+    terminal.ok("pull", "exp/w", "back", "--store", bucket)
+    assert (terminal.folder / "back" / "weights.bin").read_bytes() == b"1" * 100_000
+
+
 def test_the_configuration_names_the_bucket(terminal, weights, bucket):
-    name = bucket.split("/")[2]
+    scheme, _, name, _ = bucket.split("/")
+    kind = {"gs:": "gcloud", "s3:": "s3"}[scheme]
     (terminal.home / ".studioml").mkdir()
-    (terminal.home / ".studioml" / "config.yaml").write_text(f"storage: {{type: gcloud, bucket: {name}}}\n")
+    (terminal.home / ".studioml" / "config.yaml").write_text(f"storage: {{type: {kind}, bucket: {name}}}\n")
     terminal.ok("push", weights, "exp/w")
-    assert terminal.ok("info", "exp/w", "--json").json["store"] == f"gs://{name}"
+    assert terminal.ok("info", "exp/w", "--json").json["store"] == f"{scheme}//{name}"
 
 
 def test_a_missing_bucket_is_made_by_a_push_and_not_by_ls(terminal, weights, bucket):
@@ -40,9 +74,9 @@ def test_the_doctor_looks_at_the_bucket(terminal, bucket):
     before = terminal.run("doctor", "--store", bucket)
     assert before.code == 1
     assert "does not exist" in before.out
-    assert "STORAGE_EMULATOR_HOST" in before.out
     tested = terminal.ok("doctor", "--store", bucket, "--write-test").out
     assert "ok    permissions: can create, read and delete" in tested
+    assert "ok    overwriting: what exists is not overwritten" in tested
     assert "ok    clock:" in tested
     assert "warn  store: no store at" in tested
     assert "warn  store: no store at" in terminal.ok("doctor", "--store", bucket).out
@@ -61,3 +95,51 @@ def test_the_doctor_names_a_key_file_that_holds_none(terminal):
     outcome = terminal.run("doctor", "--config", "mine.yaml")
     assert outcome.code == 1
     assert "fail  credentials:" in outcome.out
+
+
+@pytest.mark.parametrize("unusual", [IGNORES_PRECONDITIONS], indirect=True)
+def test_a_bucket_that_overwrites_is_refused(terminal, weights, unusual):
+    refused = terminal.fails(3, "push", weights, "exp/w", "--store", unusual)
+    assert "overwrites what exists" in refused.err
+    terminal.fails(3, "ls", "--store", unusual)  # nothing was made
+    doctor = terminal.run("doctor", "--store", unusual, "--write-test")
+    assert doctor.code == 1
+    assert "fail  overwriting: " in doctor.out
+
+
+@pytest.mark.parametrize("unusual", [CREATE_ONLY], indirect=True)
+def test_a_credential_that_may_not_delete_is_enough(terminal, weights, unusual):
+    terminal.ok("push", weights, "exp/w", "--store", unusual)
+    (weights / "notes.txt").write_text("loss 0.4\n")
+    terminal.ok("push", weights, "exp/w", "--store", unusual)
+    terminal.ok("push", weights, "other/w", "--store", unusual)  # adopts the packs of the first, with a pin
+    terminal.ok("pull", "other/w", "back", "--store", unusual)
+    (terminal.folder / "train.py").write_text(SCRIPT)
+    terminal.ok("run", "--store", unusual, "-c", "weights:w", "-e", "run", "--reuse", "exp/w:old", "train.py")
+    assert "may not delete" in terminal.ok("doctor", "--store", unusual, "--write-test").out
+
+
+def test_secrets_are_in_no_output_and_no_record(terminal, weights, s3_server):
+    bucket = f"s3://{s3_server.new_bucket()}"
+    canary = "wJalrXUtnFEMI-canary"
+    (terminal.folder / "keys").write_text(f"[default]\naws_access_key_id = AKIA\naws_secret_access_key = {canary}\n")
+    (terminal.folder / "keys").chmod(0o600)
+    section = f"{{type: s3, bucket: {bucket}, credentials: keys, endpoint: '{s3_server.endpoint}', region: eu-west-1}}"
+    (terminal.folder / "mine.yaml").write_text(f"storage: {section}\n")
+    options = ("--config", "mine.yaml")
+    (terminal.folder / "train.py").write_text(SCRIPT)
+    outcomes = [
+        terminal.ok("-v", *options, "push", weights, "exp/w"),
+        terminal.ok("run", *options, "-c", "weights:w", "-e", "run", "--no-workspace", "train.py"),
+        terminal.ok("config", *options, "--json"),
+        terminal.ok("doctor", *options, "--write-test"),
+    ]
+    assert not [outcome for outcome in outcomes if canary in outcome.out + outcome.err]
+    kept = [path for path in terminal.home.rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if canary.encode() in path.read_bytes()]
+    store = open_backend(bucket, credentials=terminal.folder / "keys", endpoint=s3_server.endpoint)
+    stored = [bytes(store.read(found.key)) for found in store.list("")]
+    store.close()
+    assert len(stored) > 5
+    assert not [content for content in stored if canary.encode() in content]

@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from studio_cas.backends.passing import Passing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -28,11 +30,11 @@ class Counts:
     """Bytes that were sent to the store."""
 
 
-class Metered:
+class Metered(Passing):
     """Pass everything on to `inner`, and count. A listing counts once, however many pages it has."""
 
     def __init__(self, inner: Backend) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._lock = threading.Lock()
         self._counts = Counts()
 
@@ -40,20 +42,6 @@ class Metered:
     def counts(self) -> Counts:
         """The counts so far."""
         return self._counts
-
-    @property
-    def url(self) -> str:
-        """As `inner`."""
-        return self.inner.url
-
-    @property
-    def local(self) -> bool:
-        """As `inner`."""
-        return self.inner.local
-
-    def prepare(self) -> None:
-        """As `inner`; not counted."""
-        self.inner.prepare()
 
     def create(self, key: str, parts: Sequence[Buffer]) -> None:
         """As `inner`; the bytes count when the object was created."""
@@ -94,10 +82,6 @@ class Metered:
         """As `inner`."""
         self._add(delete=1)
         self.inner.delete(key)
-
-    def close(self) -> None:
-        """As `inner`."""
-        self.inner.close()
 
     def _add(self, **more: int) -> None:
         with self._lock:

@@ -28,14 +28,15 @@ def open_backend(
     endpoint: str | None = None,
     project: str | None = None,
     region: str | None = None,
+    memory: Path | None = None,
 ) -> Backend:
     """Open the store that `storage` names; no request is made, and no folder.
 
     `storage` is a path, a URL, or a mapping as in the configuration: `type` (local, gcloud, firebase, s3, memory), then
     `path` or `bucket` and `prefix`, and `credentials`, `endpoint`, `project` (of Google) or `region` (of Amazon).
     `credentials` is the key file of a service account, or a file of AWS keys; without it, they are searched where the
-    tools of Google and Amazon look. Raises UsageError when it names no store, StoreUnavailableError where the extra
-    that it needs is not installed.
+    tools of Google and Amazon look. `memory` is a folder that keeps which clouds are safe to write to. Raises
+    UsageError when it names no store, StoreUnavailableError where the extra that it needs is not installed.
     """
     if isinstance(storage, Mapping):
         section = {name: str(value) for name, value in storage.items() if value is not None}
@@ -53,9 +54,9 @@ def open_backend(
         case "memory":
             return Metered(_memory(rest))
         case "gs" | "gcs":
-            return _gcs(*_bucket(location, rest), credentials, endpoint, project)
+            return _cloud(_gcs(*_bucket(location, rest), credentials, endpoint, project), memory, endpoint)
         case "s3" | "s3a":
-            return _s3(*_bucket(location, rest), credentials, endpoint, region)
+            return _cloud(_s3(*_bucket(location, rest), credentials, endpoint, region), memory, endpoint)
     raise _unknown(scheme, location)
 
 
@@ -118,14 +119,20 @@ def _bucket(location: str, rest: str) -> tuple[str, str]:
     return bucket, prefix
 
 
+def _cloud(bare: Backend, memory: Path | None, endpoint: str | None) -> Backend:
+    """A cloud's backend with what all of them need."""
+    from studio_cas.backends.probe import Probed
+    from studio_cas.backends.retrying import Retrying
+
+    return Retrying(Probed(Metered(bare), memory, endpoint or ""))
+
+
 def _gcs(
     bucket: str, prefix: str, credentials: str | os.PathLike[str] | None, endpoint: str | None, project: str | None
 ) -> Backend:
     from studio_cas.backends.gcs import GcsBackend
-    from studio_cas.backends.retrying import Retrying
 
-    file = Path(credentials).expanduser() if credentials else None
-    return Retrying(Metered(GcsBackend(bucket, prefix, credentials=file, endpoint=endpoint, project=project)))
+    return GcsBackend(bucket, prefix, credentials=_file(credentials), endpoint=endpoint, project=project)
 
 
 def _s3(
@@ -133,11 +140,13 @@ def _s3(
 ) -> Backend:
     from importlib.util import find_spec
 
-    from studio_cas.backends.retrying import Retrying
     from studio_cas.backends.s3 import MISSING, S3Backend
 
-    file = Path(credentials).expanduser() if credentials else None
-    store = S3Backend(bucket, prefix, credentials=file, endpoint=endpoint, region=region)
+    store = S3Backend(bucket, prefix, credentials=_file(credentials), endpoint=endpoint, region=region)
     if find_spec("s3fs") is None:  # asked here: a person wants to know before a script starts
         raise StoreUnavailableError(f"{store.url} {MISSING}")
-    return Retrying(Metered(store))
+    return store
+
+
+def _file(credentials: str | os.PathLike[str] | None) -> Path | None:
+    return Path(credentials).expanduser() if credentials else None

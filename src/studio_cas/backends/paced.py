@@ -11,16 +11,18 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+from studio_cas.backends.passing import Passing
 
-    from studio_cas.backends.base import Backend, ObjectStat
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from studio_cas.backends.base import Backend
     from studio_cas.ids import Buffer
 
 BURST_SECONDS = 1.0  # what may be moved at once after a pause
 
 
-class Paced:
+class Paced(Passing):
     """Pass everything on to `inner`, at `rate` bytes a second at most. `clock` and `sleep` are for tests."""
 
     def __init__(
@@ -31,27 +33,13 @@ class Paced:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._rate = rate
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
         self._tokens = rate * BURST_SECONDS
         self._filled = clock()
-
-    @property
-    def url(self) -> str:
-        """As `inner`."""
-        return self.inner.url
-
-    @property
-    def local(self) -> bool:
-        """As `inner`."""
-        return self.inner.local
-
-    def prepare(self) -> None:
-        """As `inner`."""
-        self.inner.prepare()
 
     def create(self, key: str, parts: Sequence[Buffer]) -> None:
         """As `inner`, when its turn has come."""
@@ -71,26 +59,6 @@ class Paced:
         piece, size = self.inner.read_tail(key, length)
         self._spend(len(piece))
         return piece, size
-
-    def stat(self, key: str) -> ObjectStat:
-        """As `inner`."""
-        return self.inner.stat(key)
-
-    def list(self, prefix: str, limit: int | None = None) -> Iterator[ObjectStat]:
-        """As `inner`."""
-        return self.inner.list(prefix, limit)
-
-    def list_names(self, prefix: str) -> Iterator[str]:
-        """As `inner`."""
-        return self.inner.list_names(prefix)
-
-    def delete(self, key: str) -> None:
-        """As `inner`."""
-        self.inner.delete(key)
-
-    def close(self) -> None:
-        """As `inner`."""
-        self.inner.close()
 
     def _take(self, count: int) -> None:
         """Wait until the bucket is out of debt, and take `count` bytes."""

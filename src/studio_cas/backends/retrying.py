@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from studio_cas.backends.passing import Passing
 from studio_cas.errors import NotFoundError, ObjectExistsError, TransientError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ FULL: Final = Budget()
 SHORT: Final = Budget(attempts=4, seconds=20.0)
 
 
-class Retrying:
+class Retrying(Passing):
     """Pass everything on to `inner`, again where it raises TransientError.
 
     `unmet` is the budget until the store has answered for the first time. `clock`, `sleep` and `jitter` are for tests.
@@ -60,22 +61,12 @@ class Retrying:
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._budget = unmet
         self._budget_once_met = budget
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-
-    @property
-    def url(self) -> str:
-        """As `inner`."""
-        return self.inner.url
-
-    @property
-    def local(self) -> bool:
-        """As `inner`."""
-        return self.inner.local
 
     def prepare(self) -> None:
         """As `inner`."""
@@ -134,10 +125,6 @@ class Retrying:
                     raise
 
         self._pursue(delete)
-
-    def close(self) -> None:
-        """As `inner`."""
-        self.inner.close()
 
     def _patience(self) -> _Patience:
         return _Patience(self._budget, self._clock, self._jitter)

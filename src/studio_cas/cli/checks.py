@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from studio_cas.cli.rendering import size
-from studio_cas.errors import NotFoundError, PermissionDeniedError, StudioError
+from studio_cas.errors import NotFoundError, OverwritesError, PermissionDeniedError, StudioError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +125,8 @@ def check_store(config: Config, *, write_test: bool) -> Iterator[Finding]:
             yield from _check_writing(backend)
         else:
             yield Finding("permissions", "ok", "not tested: --write-test creates a small object, and reads it")
+    except OverwritesError as error:
+        yield Finding("overwriting", "fail", str(error), "use a newer version of the service, or another one")
     except StudioError as error:
         advice = "check its name, the network and the credentials; --write-test makes a missing bucket, as a push does"
         yield Finding("store", "fail", f"{backend.url}: {error}", advice)
@@ -146,14 +148,17 @@ def _check_reachable(backend: Backend) -> Finding:
 
 
 def _check_writing(backend: Backend) -> Iterator[Finding]:
-    key, content = f"doctor/{secrets.token_hex(16)}", secrets.token_bytes(64)
+    from studio_cas.backends.probe import TRIALS
+
+    key, content = f"{TRIALS}{secrets.token_hex(16)}", secrets.token_bytes(64)
     before = time.time()
-    backend.create(key, [content])
+    backend.create(key, [content])  # the first create in a cloud tries out whether it overwrites
     after = time.time()
     if bytes(backend.read(key)) != content:
         yield Finding("permissions", "fail", f"{key} did not come back as it was written", "do not use this store")
         return
     created = backend.stat(key).created
+    yield Finding("overwriting", "ok", "what exists is not overwritten")
     try:
         backend.delete(key)
         yield Finding("permissions", "ok", "can create, read and delete (delete is needed for rm and gc only)")

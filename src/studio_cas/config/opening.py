@@ -30,13 +30,17 @@ def open_storage(
     """
     from studio_cas.store.store import open_store
 
-    backend = backend_of(storage)
+    backend = backend_of(storage, home)
     return open_store(around(backend) if around else backend, home=home, create=create)
 
 
-def backend_of(storage: Storage) -> Backend:
-    """The backend of the store at `storage`; no request is made. Raises UsageError, StoreUnavailableError."""
+def backend_of(storage: Storage, home: Path | None = None) -> Backend:
+    """The backend of the store at `storage`; no request is made. Without a home, nothing is remembered of it.
+
+    Raises UsageError, StoreUnavailableError.
+    """
     from studio_cas.backends.opening import open_backend
+    from studio_cas.store.store import probed_stores
 
     return open_backend(
         storage.url,
@@ -44,4 +48,5 @@ def backend_of(storage: Storage) -> Backend:
         endpoint=storage.endpoint,
         project=storage.project,
         region=storage.region,
+        memory=probed_stores(home) if home else None,
     )

@@ -31,6 +31,11 @@ def studio_home() -> Path:
     return Path(os.environ.get("STUDIOML_HOME") or "~/.studioml").expanduser().absolute()
 
 
+def probed_stores(home: Path) -> Path:
+    """The folder that keeps which stores keep create-if-absent; losing it costs a few requests a store."""
+    return home / "cache" / "create-only"
+
+
 @dataclass
 class Store:
     """What every operation takes. Close it, or use it as a context manager."""
@@ -89,13 +94,14 @@ def open_store(where: str | Path | Backend, *, home: Path | None = None, create:
     """
     from studio_cas.backends.opening import open_backend
 
-    backend = open_backend(str(where)) if isinstance(where, str | Path) else where
+    home = home or studio_home()
+    backend = open_backend(str(where), memory=probed_stores(home)) if isinstance(where, str | Path) else where
     try:
         config = _read_or_create(backend, create=create)
     except BaseException:
         backend.close()
         raise
-    return Store(backend, config, home or studio_home())
+    return Store(backend, config, home)
 
 
 def _read_or_create(backend: Backend, *, create: bool) -> StoreConfig:

@@ -52,6 +52,7 @@ class FaultyGcs:
         self.faults: deque[Fault] = deque()
         self.requests: list[tuple[str, str]] = []
         self.bucket_exists = True
+        self.ignores_preconditions = False
         self.lock = threading.Lock()
         self.closing = threading.Event()
 
@@ -103,7 +104,7 @@ class FaultyGcs:
         boundary = headers.get("Content-Type", "").partition("boundary=")[2].encode()
         _, about, content = body.split(b"--" + boundary, 3)[:3]
         name = json.loads(about.partition(b"\r\n\r\n")[2])["name"]
-        if name in self.objects:
+        if name in self.objects and not self.ignores_preconditions:
             return _error(412, "Precondition failed")
         self.objects[name] = content.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
         return _json(_about(name, self.objects[name]))
