@@ -1,4 +1,4 @@
-"""The commands in README.md and docs/tutorial.md are run, and print what the documents show.
+"""The commands in README.md, docs/tutorial.md and docs/runs.md are run, and print what the documents show.
 
 In a block ```console, `$ ` begins a command, `> ` continues it, and what follows is its output, both streams. Amounts,
 ages, ids and names of hosts may differ. With STUDIO_REWRITE_DOCUMENTS=1 the outputs are written anew.
@@ -25,6 +25,13 @@ VARIABLE = (
     (re.compile(r"\d+(\.\d+)? (B|KiB|MiB|GiB)\b"), "SIZE"),
     (re.compile(r"just now|\b\d+ (second|minute)s? ago"), "AGE"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "TIME"),
+    (re.compile(r"\b(\d+[dhm])?\d+(\.\d+)?[hms]\b"), "TOOK"),
+    (re.compile(r"process \d+"), "process N"),
+    (re.compile(r"Linux-\S+"), "PLATFORM"),
+    (re.compile(r"\d+\.\d+\.\d+ (?=\(/home/ann)"), "PYTHON "),
+    (re.compile(r"\bpython3?(\.\d+)?\b"), "python"),
+    (re.compile(r"\d+ packages"), "N packages"),
+    (re.compile(r"[\d.]+ processors, .*"), "MACHINE"),
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r"\boutput[ @]\d+"), "output N"),  # a short run may end before its first capture
     (re.compile(r"\b\d+ (?=SIZE)"), "N "),
@@ -62,7 +69,8 @@ class Reader:
             timeout=120,
         )
         assert finished.returncode == 0, (command, finished.stdout)
-        return finished.stdout.replace(str(self.home), "/home/ann").replace(socket.gethostname(), "laptop")
+        text = finished.stdout.replace(str(Path(sys.executable).parent), "/home/ann/.venv/bin")
+        return text.replace(str(self.home), "/home/ann").replace(socket.gethostname(), "laptop")
 
 
 def play(block: str, reader: Reader) -> str:
@@ -80,7 +88,7 @@ def alike(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/runs.md", "docs/tutorial.md"])
 def test_the_commands_print_what_the_document_shows(name, tmp_path, gcs_emulator):
     reader = Reader(tmp_path, gcs_emulator.endpoint)
     document = ROOT / name
