@@ -21,3 +21,15 @@ def service_account(tmp_path):
         return file
 
     return write
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """Write a file of AWS keys that open nothing; gives it."""
+
+    def write(text="[default]\naws_access_key_id = AKIATESTING\naws_secret_access_key = canary-of-the-secret\n"):
+        file = tmp_path / "keys"
+        file.write_text(text)
+        return file
+
+    return write

@@ -15,7 +15,8 @@ from studio_cas.errors import NotFoundError
 from studio_cas.experiment.records import create_attempt, write_ended, write_started
 from studio_cas.experiment.runs import find_run
 from studio_cas.formats.experiment import Created, Ended, Gpu, Resources, Started, Usage
-from studio_cas.testing.faulty_gcs import BUCKET, Fault, faulty_gcs
+from studio_cas.testing.faulty_gcs import FaultyGcs
+from studio_cas.testing.faulty_http import BUCKET, Fault, serve
 
 SAVES = """\
 import sys, time
@@ -196,7 +197,7 @@ def test_since_takes_a_while_or_a_moment(terminal):
 
 def test_a_credential_that_may_not_delete_removes_nothing_and_is_told(terminal):
     (terminal.folder / "pass.py").write_text("")
-    with faulty_gcs() as gcs:
+    with serve(FaultyGcs) as gcs:
         bucket = {"STORAGE_EMULATOR_HOST": gcs.endpoint}
         words = ["--store", f"gs://{BUCKET}"]
         terminal.ok("run", "-e", "exp", *words, "pass.py", **bucket)

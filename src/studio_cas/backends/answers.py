@@ -37,7 +37,8 @@ class RefusalError(Exception):
     """An HTTP status of 300 or more; never leaves this package.
 
     `means` says what follows: ask again (passing), another credential is needed (denied), a create found an object
-    (exists). `advice` is what to do about it, in a few words, where the service's own text does not say.
+    (exists; of no importance elsewhere). `advice` is what to do about it, in a few words, where the service's own text
+    does not say.
     """
 
     status: int
@@ -55,7 +56,7 @@ def explain(refusal: RefusalError, what: str) -> StudioError:
         answer = f"{answer}: {refusal.advice}"
     if refusal.means == "passing":
         return BusyError(answer, refusal.retry_after)
-    if refusal.means == "denied":
+    if refusal.means == "denied" or refusal.status in {UNAUTHORIZED, FORBIDDEN}:
         return PermissionDeniedError(answer)
     return StoreUnavailableError(answer)
 

@@ -19,8 +19,10 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConfigParseError,
+    ConnectionError,  # noqa: A004 - not the system's
     CredentialRetrievalError,
     HTTPClientError,
+    IncompleteReadError,
     InvalidRegionError,
     NoCredentialsError,
     PartialCredentialsError,
@@ -29,6 +31,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 from botocore.handlers import add_expect_header
+from botocore.parsers import ResponseParserError
 from fsspec import asyn
 from s3fs import S3FileSystem
 
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 _AMAZON: Final = "Amazon S3"
 _ENDPOINT_VARIABLES: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_UNANSWERED: Final = (HTTPClientError, ConnectionError, IncompleteReadError, ResponseParserError)
 _UNUSABLE: Final = (
     NoCredentialsError,
     PartialCredentialsError,
@@ -110,10 +114,10 @@ class Client(CloudClient):
             answer: dict[str, Any] = asyn.sync(filesystem.loop, self._ask, filesystem, operation, arguments)
         except ClientError as error:
             raise read_refusal(error.response) from error
-        except HTTPClientError as error:
-            raise self._unanswered(_cause(error)) from error
         except _UNUSABLE as error:
             raise _unusable(error) from error
+        except _UNANSWERED as error:
+            raise self._unanswered(_cause(error)) from error
         except BotoCoreError as error:
             raise StoreUnavailableError(f"{self.endpoint} can not be asked: {error}") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -167,9 +171,9 @@ def _endpoint(access: Access) -> str | None:
     return f"{scheme}://{named}".rstrip("/")
 
 
-def _cause(error: HTTPClientError) -> Exception:
+def _cause(error: Exception) -> Exception:
     """What aiohttp raised; botocore's texts quote whole URLs."""
-    cause = error.kwargs.get("error")
+    cause = getattr(error, "kwargs", {}).get("error")
     return cause if isinstance(cause, aiohttp.ClientError | OSError) else error
 
 
