@@ -20,7 +20,7 @@ from studio_cas.errors import StoreUnavailableError, StudioError
 from studio_cas.formats import keys
 from studio_cas.store.draining import ASIDE, IDLE, Drainer, check_same, name_of
 from studio_cas.store.spool_folder import lost_packs, spool_folder
-from studio_cas.store.store import Store, open_store, studio_home
+from studio_cas.store.store import Store, open_store, read_or_create, studio_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,12 +152,21 @@ def open_with(spool: Spooling, home: Path, *, create: bool = True) -> SpooledSto
             check_same(spool)
             spool.breaker.close()
     except StoreUnavailableError as error:
-        if kind_of(error) is StoreUnavailableError and spool.queue.is_empty():
-            spool.memory.forget()  # it is gone, and nothing waits for it: begin anew
-        else:
+        if not (create and _begun_anew(spool, error)):
             spool.went_away(error)
     opened = open_store(spool, home=home, create=create)
     return SpooledStore(spool, opened.config, home, spool=spool)
+
+
+def _begun_anew(spool: Spooling, error: StoreUnavailableError) -> bool:
+    """Where the store is gone, and nothing waits for it: make it again, if it can be made."""
+    if kind_of(error) is not StoreUnavailableError or not spool.queue.is_empty():
+        return False
+    with suppress(StoreUnavailableError):
+        read_or_create(spool.remote, create=True)
+        spool.memory.forget()
+        return True
+    return False
 
 
 def spool_state(home: Path, url: str, budget: Callable[[int], int] | None = None) -> SpoolState | None:

@@ -97,14 +97,15 @@ def open_store(where: str | Path | Backend, *, home: Path | None = None, create:
     home = home or studio_home()
     backend = open_backend(str(where), memory=probed_stores(home)) if isinstance(where, str | Path) else where
     try:
-        config = _read_or_create(backend, create=create)
+        config = read_or_create(backend, create=create)
     except BaseException:
         backend.close()
         raise
     return Store(backend, config, home)
 
 
-def _read_or_create(backend: Backend, *, create: bool) -> StoreConfig:
+def read_or_create(backend: Backend, *, create: bool) -> StoreConfig:
+    """The configuration of the store behind `backend`; see `open_store`."""
     try:
         return _config(backend)
     except NotFoundError:

@@ -51,13 +51,17 @@ class Deaths:
 
 
 class Moody:
-    """`inner`, as long as `error` is None; otherwise every call raises it. `calls` counts all."""
+    """`inner`, as long as `error` is None; otherwise every call raises it, after `patience` more that are answered.
+
+    With `loses_answers`, what is asked is done before the error is raised. `calls` counts all.
+    """
 
     def __init__(self, inner: Backend | None = None, deaths: Deaths | None = None) -> None:
         self.inner = inner or MemoryBackend("moody")
         self.deaths = deaths or Deaths()
         self.error: StudioError | None = None
         self.loses_answers = False
+        self.patience = 0
         self.calls = 0
 
     @property
@@ -81,7 +85,9 @@ class Moody:
 
         def call(*arguments: Any, **options: Any) -> Any:
             self.calls += 1
-            if self.error is not None:
+            if self.error is not None and self.patience > 0:
+                self.patience -= 1
+            elif self.error is not None:
                 if self.loses_answers:
                     method(*arguments, **options)
                 raise type(self.error)(*self.error.args)
