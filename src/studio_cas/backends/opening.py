@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SCHEMES: Final = "a folder's path, file:///folder, gs://bucket/prefix, s3://bucket/prefix, or memory://name"
 _memory_stores: Final[dict[str, MemoryBackend]] = {}
 _memory_lock: Final = threading.Lock()
+_HURRIED_SECONDS: Final = 20.0
+_PATIENT_SECONDS: Final = 60.0
 
 
 def open_backend(
@@ -29,6 +31,7 @@ def open_backend(
     project: str | None = None,
     region: str | None = None,
     memory: Path | None = None,
+    hurried: bool = False,
 ) -> Backend:
     """Open the store that `storage` names; no request is made, and no folder.
 
@@ -36,7 +39,8 @@ def open_backend(
     `path` or `bucket` and `prefix`, and `credentials`, `endpoint`, `project` (of Google) or `region` (of Amazon).
     `credentials` is the key file of a service account, or a file of AWS keys; without it, they are searched where the
     tools of Google and Amazon look. `memory` is a folder that keeps which clouds are safe to write to. Raises
-    UsageError when it names no store, StoreUnavailableError where the extra that it needs is not installed.
+    UsageError when it names no store, StoreUnavailableError where the extra that it needs is not installed. `hurried`:
+    a cloud that does not answer is soon given up, as somebody keeps what is written until it is back.
     """
     if isinstance(storage, Mapping):
         section = {name: str(value) for name, value in storage.items() if value is not None}
@@ -48,15 +52,18 @@ def open_backend(
     scheme, separator, rest = location.partition("://")
     if not separator:
         return _local(location)
+    seconds = _HURRIED_SECONDS if hurried else _PATIENT_SECONDS
     match scheme.lower():
         case "file":
             return _local(unquote(urlsplit(location).path))
         case "memory":
             return Metered(_memory(rest))
         case "gs" | "gcs":
-            return _cloud(_gcs(*_bucket(location, rest), credentials, endpoint, project), memory, endpoint)
+            bare = _gcs(*_bucket(location, rest), credentials, endpoint, project, seconds)
+            return _cloud(bare, memory, endpoint, hurried)
         case "s3" | "s3a":
-            return _cloud(_s3(*_bucket(location, rest), credentials, endpoint, region), memory, endpoint)
+            bare = _s3(*_bucket(location, rest), credentials, endpoint, region, seconds)
+            return _cloud(bare, memory, endpoint, hurried)
     raise _unknown(scheme, location)
 
 
@@ -119,30 +126,43 @@ def _bucket(location: str, rest: str) -> tuple[str, str]:
     return bucket, prefix
 
 
-def _cloud(bare: Backend, memory: Path | None, endpoint: str | None) -> Backend:
+def _cloud(bare: Backend, memory: Path | None, endpoint: str | None, hurried: bool) -> Backend:  # noqa: FBT001  # passed on
     """A cloud's backend with what all of them need."""
     from studio_cas.backends.probe import Probed
-    from studio_cas.backends.retrying import Retrying
+    from studio_cas.backends.retrying import FULL, HURRIED, SHORT, Retrying
 
-    return Retrying(Probed(Metered(bare), memory, endpoint or ""))
+    probed = Probed(Metered(bare), memory, endpoint or "")
+    return Retrying(probed, HURRIED if hurried else FULL, unmet=HURRIED if hurried else SHORT)
 
 
 def _gcs(
-    bucket: str, prefix: str, credentials: str | os.PathLike[str] | None, endpoint: str | None, project: str | None
+    bucket: str,
+    prefix: str,
+    credentials: str | os.PathLike[str] | None,
+    endpoint: str | None,
+    project: str | None,
+    seconds: float,
 ) -> Backend:
     from studio_cas.backends.gcs import GcsBackend
 
-    return GcsBackend(bucket, prefix, credentials=_file(credentials), endpoint=endpoint, project=project)
+    file = _file(credentials)
+    return GcsBackend(bucket, prefix, credentials=file, endpoint=endpoint, project=project, timeout=seconds)
 
 
 def _s3(
-    bucket: str, prefix: str, credentials: str | os.PathLike[str] | None, endpoint: str | None, region: str | None
+    bucket: str,
+    prefix: str,
+    credentials: str | os.PathLike[str] | None,
+    endpoint: str | None,
+    region: str | None,
+    seconds: float,
 ) -> Backend:
     from importlib.util import find_spec
 
     from studio_cas.backends.s3 import MISSING, S3Backend
 
-    store = S3Backend(bucket, prefix, credentials=_file(credentials), endpoint=endpoint, region=region)
+    file = _file(credentials)
+    store = S3Backend(bucket, prefix, credentials=file, endpoint=endpoint, region=region, timeout=seconds)
     if find_spec("s3fs") is None:  # asked here: a person wants to know before a script starts
         raise StoreUnavailableError(f"{store.url} {MISSING}")
     return store

@@ -41,6 +41,8 @@ class Budget:
 
 
 FULL: Final = Budget()
+# Where somebody keeps what is written until the store is back: soon enough to say that it is away.
+HURRIED: Final = Budget(attempts=3, seconds=15.0, longest=2.0)
 # Until the first answer: a person waits to hear that the store's name or address is wrong.
 SHORT: Final = Budget(attempts=4, seconds=20.0)
 

@@ -34,10 +34,27 @@ def open_storage(
     return open_store(around(backend) if around else backend, home=home, create=create)
 
 
-def backend_of(storage: Storage, home: Path | None = None) -> Backend:
+def open_spooled_storage(
+    storage: Storage, home: Path, *, create: bool = True, around: Callable[[Backend], Backend] | None = None
+) -> Store:
+    """The same, where what is written waits in the home while the store is away, and a thread sends it afterwards.
+
+    A store on this machine is never away: it is opened without.
+    """
+    backend = backend_of(storage, home, hurried=True)
+    if backend.local:
+        return open_storage(storage, home, create=create, around=around)
+    from studio_cas.store.spooled import open_spooled
+
+    opened = open_spooled(around(backend) if around else backend, home=home, create=create)
+    opened.start()
+    return opened
+
+
+def backend_of(storage: Storage, home: Path | None = None, *, hurried: bool = False) -> Backend:
     """The backend of the store at `storage`; no request is made. Without a home, nothing is remembered of it.
 
-    Raises UsageError, StoreUnavailableError.
+    `hurried`: a store that does not answer is soon given up. Raises UsageError, StoreUnavailableError.
     """
     from studio_cas.backends.opening import open_backend
     from studio_cas.store.store import probed_stores
@@ -49,4 +66,5 @@ def backend_of(storage: Storage, home: Path | None = None) -> Backend:
         project=storage.project,
         region=storage.region,
         memory=probed_stores(home) if home else None,
+        hurried=hurried,
     )

@@ -281,6 +281,7 @@ def check_same(spool: Spooling) -> None:
     except NotFoundError:
         if expected is None:
             return
+        next(spool.remote.list("", limit=1), None)  # a bucket that is gone says so itself
         raise StoreUnavailableError(f"{spool.url} is no store any more: its {keys.FORMAT} is gone") from None
     if expected not in (None, found):
         if not spool.queue.is_empty():

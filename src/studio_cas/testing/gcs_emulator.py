@@ -30,12 +30,13 @@ class GcsEmulator:
 
 
 @contextmanager
-def gcs_emulator() -> Iterator[GcsEmulator]:
-    """Run an emulator that keeps everything in memory, on a free port of 127.0.0.1, until the block ends.
+def gcs_emulator(folder: Path | None = None, port: int | None = None) -> Iterator[GcsEmulator]:
+    """Run an emulator on `port` of 127.0.0.1, or on a free one, until the block ends.
 
-    It honours `ifGenerationMatch` on multipart uploads only. It dies with this process, however that ends.
+    It keeps everything in `folder`, else in memory, and honours `ifGenerationMatch` on multipart uploads only. It dies
+    with this process, however that ends.
     """
-    with serving(_command, "/_internal/healthcheck") as (endpoint, pid):
+    with serving(lambda at: _command(at, folder), "/_internal/healthcheck", port) as (endpoint, pid):
         yield GcsEmulator(endpoint, pid)
 
 
@@ -48,11 +49,13 @@ def program() -> Path | None:
     return next(programs, None)
 
 
-def _command(port: int) -> list[str]:
+def _command(port: int, folder: Path | None) -> list[str]:
     found = program()
     if found is None:
         raise RuntimeError(f"the package {_PACKAGE} is not installed")
     endpoint = f"http://127.0.0.1:{port}"
     arguments = {"scheme": "http", "backend": "memory", "host": "127.0.0.1", "port": str(port)}
+    if folder is not None:
+        arguments |= {"backend": "filesystem", "filesystem-root": str(folder)}
     arguments |= {"external-url": endpoint, "public-host": f"127.0.0.1:{port}"}
     return [str(found), *(word for name, value in arguments.items() for word in (f"-{name}", value))]

@@ -23,12 +23,15 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 @contextmanager
-def serving(command: Callable[[int], Sequence[str]], health: str) -> Iterator[tuple[str, int]]:
+def serving(
+    command: Callable[[int], Sequence[str]], health: str, wanted: int | None = None
+) -> Iterator[tuple[str, int]]:
     """Run `command(port)` until the block ends; gives the server's address, and the id of its process.
 
-    It is ready when it answers to the path `health`. It dies with this process, however that ends.
+    It is ready when it answers to the path `health`. It dies with this process, however that ends. `wanted` is the port
+    of one that comes back to its old place.
     """
-    server, endpoint = _started(command, health)
+    server, endpoint = _started(command, health, wanted)
     try:
         yield endpoint, server.pid
     finally:
@@ -36,11 +39,13 @@ def serving(command: Callable[[int], Sequence[str]], health: str) -> Iterator[tu
         server.wait()
 
 
-def _started(command: Callable[[int], Sequence[str]], health: str) -> tuple[subprocess.Popen[bytes], str]:
+def _started(
+    command: Callable[[int], Sequence[str]], health: str, wanted: int | None
+) -> tuple[subprocess.Popen[bytes], str]:
     """A server that answers, and its address."""
     words: Sequence[str] = ()
     for _ in range(_ATTEMPTS):
-        port = _free_port()
+        port = wanted or _free_port()
         endpoint = f"http://127.0.0.1:{port}"
         words = command(port)
         server = subprocess.Popen(  # noqa: S603 - the program of an installed package
