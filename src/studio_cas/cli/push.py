@@ -93,10 +93,13 @@ def _record(result: CaptureResult) -> dict[str, Any]:
         "new_chunks": result.new_chunks,
         "stale": list(result.stale),
         "skipped": list(result.skipped),
+        "damaged": list(result.damaged),
     }
 
 
 def _complain(result: CaptureResult) -> int:
+    for sentence in result.damaged:
+        print(f"studio: {sentence}: what lay in it was read again; earlier versions may need it", file=sys.stderr)
     for path in result.skipped:
         print(f"studio: {printable(path)}", file=sys.stderr)
     for path in result.stale:

@@ -119,9 +119,13 @@ class Leaf:
             )
         )
 
-    def packs(self) -> set[PackId]:
-        """The packs that its chunks lie in."""
-        return {place.pack for place in self.places}
+    def packs(self) -> dict[PackId, int]:
+        """The packs that its chunks lie in, and how many stored bytes of each it uses."""
+        frames = {place[:2]: place.stored for place in self.places}
+        used: dict[PackId, int] = {}
+        for (pack, _), stored in frames.items():
+            used[pack] = used.get(pack, 0) + stored
+        return used
 
     def chunk_slices(self) -> Iterable[slice]:
         """For each entry, the slice of the chunk columns that is its own."""

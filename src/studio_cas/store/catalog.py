@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS chunks (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hooks (id BLOB NOT NULL, pack BLOB NOT NULL, PRIMARY KEY (id, pack)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS made (pack BLOB PRIMARY KEY, artifact TEXT NOT NULL, time REAL NOT NULL) WITHOUT ROWID;
 """
 BUSY_SECONDS = 30
 QUERY_SIZE = 500
@@ -117,6 +118,7 @@ class Catalog:
         with self._forgiving(), self._transaction():
             for pack in packs:
                 row = self._connection.execute("SELECT number FROM packs WHERE id = ?", (bytes(pack),)).fetchone()
+                self._connection.execute("DELETE FROM made WHERE pack = ?", (bytes(pack),))
                 if row:
                     self._connection.execute("DELETE FROM chunks WHERE pack = ?", row)
                     self._connection.execute("DELETE FROM packs WHERE number = ?", row)
@@ -127,6 +129,20 @@ class Catalog:
             query = "SELECT 1 FROM packs WHERE id = ?"
             return self._connection.execute(query, (bytes(pack),)).fetchone() is not None
         return False
+
+    def add_made(self, artifact: str, packs: Iterable[PackId], time: float) -> None:
+        """Learn that this machine made `packs` for `artifact`, at `time` (seconds since the epoch)."""
+        with self._forgiving(), self._transaction():
+            rows = ((bytes(pack), artifact, time) for pack in packs)
+            self._connection.executemany("INSERT OR IGNORE INTO made VALUES (?, ?, ?)", rows)
+
+    def made(self, artifact: str, packs: Iterable[PackId]) -> dict[PackId, float]:
+        """When those of `packs` were made that this machine made for `artifact`."""
+        with self._forgiving():
+            query = "SELECT time FROM made WHERE pack = ? AND artifact = ?"
+            found = ((pack, self._connection.execute(query, (bytes(pack), artifact)).fetchone()) for pack in packs)
+            return {pack: row[0] for pack, row in found if row}
+        return {}
 
     def add_hooks(self, run: str, hooks: Iterable[tuple[bytes, bytes]]) -> None:
         """Learn the (chunk id, pack id) pairs of a run of hooks."""

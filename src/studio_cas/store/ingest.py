@@ -101,6 +101,7 @@ class Ingest:
         self.data = PackStream(store, Kind.DATA, learn=True)
         self.trees = PackStream(store, Kind.TREE, learn=False)
         self.new_chunks = 0
+        self._copied_bytes = 0
         self.hooks = HookIndex(store, without)
         self._flights: deque[tuple[int, Future[Any], Callable[[Any], None]]] = deque()
         self._in_flight = 0
@@ -270,13 +271,34 @@ class Ingest:
         known = self._store.catalog.lookup(ids)
         known |= {chunk_id: place for chunk_id in ids if (place := placed.get(chunk_id)) is not None}
         fresh = {chunk_id: piece for chunk_id, piece in zip(ids, pieces, strict=True) if chunk_id not in known}
-        plain = b"".join(fresh.values())
         rows = [(chunk_id, len(piece)) for chunk_id, piece in fresh.items()]
+        return Group(ids, known, rows, *self._frame(b"".join(fresh.values())))
+
+    def _frame(self, plain: bytes) -> tuple[Codec, list[Buffer]]:
+        """One frame of small chunks."""
         if self._compression and plain:
             frame = zstd.compress(plain, zstd.GROUP_LEVEL)
             if len(frame) <= RAW_ABOVE * len(plain):
-                return Group(ids, known, rows, Codec.ZSTD, [frame])
-        return Group(ids, known, rows, Codec.RAW, [plain])
+                return Codec.ZSTD, [frame]
+        return Codec.RAW, [plain]
+
+    def copied(self, chunks: list[tuple[bytes, int]], codec: int, stored: Buffer) -> dict[bytes, Place]:
+        """Append a frame of `chunks` (id, plain length) as it was stored in another pack; their places."""
+        self._copied_bytes += len(stored)
+        return self._append(chunks, codec, [stored])
+
+    def grouped(self, chunks: list[tuple[bytes, Buffer]]) -> dict[bytes, Place]:
+        """Append small chunks (id, plain bytes), which share a frame; their places."""
+        rows = [(chunk_id, len(plain)) for chunk_id, plain in chunks]
+        codec, parts = self._frame(b"".join(plain for _, plain in chunks))
+        self._copied_bytes += sum(map(len, parts))
+        return self._append(rows, codec, parts)
+
+    def _append(self, chunks: list[tuple[bytes, int]], codec: int, parts: list[Buffer]) -> dict[bytes, Place]:
+        places = self.data.add(parts, codec, chunks)
+        for chunk_id, _ in chunks:
+            self.hooks.add(chunk_id, places[0].pack, first=False)
+        return {chunk_id: place for (chunk_id, _), place in zip(chunks, places, strict=True)}
 
     def flush(self) -> None:
         """Wait until every chunk that was given has its place."""
@@ -289,7 +311,7 @@ class Ingest:
         self.flush()
         self.data.finish()
         self.trees.finish()
-        self.hooks.publish(self.data.bytes)
+        self.hooks.publish(self.data.bytes - self._copied_bytes)
 
     def close(self) -> None:
         """Stop the threads."""

@@ -37,7 +37,12 @@ def waiting_packs(folder: Path) -> frozenset[PackId]:
 
 def lost_packs(folder: Path) -> frozenset[PackId]:
     """The packs that were gone from the store when a version that needs them was to go up."""
+    return packs_named_in(folder / LOST)
+
+
+def packs_named_in(folder: Path) -> frozenset[PackId]:
+    """The packs whose ids are the names of files in `folder`; none where it cannot be read."""
     try:
-        return frozenset(PackId.parse(path.name) for path in (folder / LOST).iterdir() if not path.name.startswith("."))
+        return frozenset(PackId.parse(path.name) for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
         return frozenset()

@@ -17,6 +17,7 @@ from studio_cas.errors import (
     TransientError,
 )
 from studio_cas.formats import keys, store_config
+from studio_cas.store import merging
 from studio_cas.store.spool_folder import lost_packs, spool_folder, waiting_packs
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from studio_cas.formats.store_config import StoreConfig
     from studio_cas.ids import PackId
     from studio_cas.store.catalog import Catalog
+    from studio_cas.store.merging import Policy
 
 
 def studio_home() -> Path:
@@ -43,6 +45,8 @@ class Store:
     backend: Backend
     config: StoreConfig
     home: Path = field(default_factory=studio_home)
+    merging: Policy = merging.DEFAULT
+    """When captures merge small packs of earlier versions."""
 
     @property
     def url(self) -> str:

@@ -217,6 +217,8 @@ class Member:
                 return []
             return [f"{name} could not be captured: {trouble.sentence}; what to do: {trouble.advice}"]
         said = [f"{name} is captured again"] if known is not None else []
+        if result is not None:
+            said += [f"{sentence}: what lay in it was read again" for sentence in result.damaged]
         if result is not None and result.created:
             version = result.version
             stale = f", {len(result.stale)} of them still being written" if result.stale else ""

@@ -20,11 +20,12 @@ from studio_cas.formats.keys import check_name
 from studio_cas.formats.leaf import EntryKind
 from studio_cas.formats.version import Version
 from studio_cas.progress import Silent
-from studio_cas.store import guard, versions
+from studio_cas.store import damage, guard, versions
 from studio_cas.store.guard import CondemnedError
 from studio_cas.store.ingest import Ingest
 from studio_cas.worktree import statcache
 from studio_cas.worktree.ignore import matcher
+from studio_cas.worktree.merge import DamagedError, Merge
 from studio_cas.worktree.reading import Content, Failure, FileReader
 from studio_cas.worktree.remembered import Cursor, Entry, Parent
 from studio_cas.worktree.scan import Row, parent_below, scan
@@ -50,6 +51,7 @@ class CaptureResult:
     `stale`: paths that were being written, of which the version keeps the earlier state, or nothing where there is
     none.
     `skipped`: "path: why" for what could not be read or is no file. Sizes in bytes.
+    `damaged`: packs of earlier versions that were found damaged, in a sentence each; what lay in them was read again.
     """
 
     version: Version
@@ -60,6 +62,7 @@ class CaptureResult:
     new_chunks: int
     stale: tuple[str, ...]
     skipped: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
 
 
 def capture(
@@ -83,13 +86,17 @@ def capture(
     check_name(experiment, "an experiment")
     check_name(tag, "an artifact")
     root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow a link that is itself captured)
-    without: frozenset[PackId] = frozenset()
+    without: frozenset[PackId] = damage.known(store)
+    damaged: tuple[str, ...] = ()
     for _ in range(COMMIT_ATTEMPTS):
         with closing(
             _Capture(store, root, experiment, tag, progress or Silent(), without, compression=compression)
         ) as work:
             try:
-                return work.run(exclude, ignore, user=user or _user(), final=final)
+                return work.run(exclude, ignore, damaged, user=user or _user(), final=final)
+            except DamagedError as error:
+                damaged = tuple(error.packs.values())
+                without |= error.packs.keys()
             except CondemnedError as error:
                 without |= error.packs
                 store.catalog.forget(without)
@@ -133,15 +140,21 @@ class _Capture:
         state_path = statcache.path_of(store, root)
         self._old = statcache.StateReader(state_path)
         self._state = statcache.StateWriter(state_path, self._old)
-        self._cursor = Cursor(self._old)
+        self._cursor = Cursor(self._old, without)
         self._ingest = Ingest(store, self._parent.owns, without, compression=compression)
         self._tree = TreeWriter(self._ingest, self._state, self._known_leaf)
+        self._merge = Merge(store, self._ingest, self._tree, self._state)
         self._stale: list[str] = []
         self._skipped: list[str] = []
         self._folder = -1
 
-    def run(self, exclude: Sequence[Path], ignore: Sequence[str], *, user: str, final: bool) -> CaptureResult:
-        """Scan, store, and create the version."""
+    def run(
+        self, exclude: Sequence[Path], ignore: Sequence[str], damaged: tuple[str, ...], *, user: str, final: bool
+    ) -> CaptureResult:
+        """Scan, store, and create the version; `damaged` says of which packs an earlier attempt found that they are.
+
+        Raises CondemnedError, DamagedError: begin anew.
+        """
         began = time.time()
         self._folder, single = open_root(self._root)
         self._progress.start(f"capture {self._experiment}/{self._tag}")
@@ -160,8 +173,10 @@ class _Capture:
             self._ingest.finish()
             version, created = latest, False
         else:
+            if not final and not damaged:  # it may have to be done in a moment; one damaged pack a capture is enough
+                root = self._merge.run(f"{self._experiment}/{self._tag}", root, began)
             version, created = self._commit(root, manifest_id, began, user=user, final=final), True
-        self._state.commit()
+        self._merge.state.commit()
         return CaptureResult(
             version,
             created,
@@ -171,13 +186,14 @@ class _Capture:
             self._ingest.new_chunks,
             tuple(self._stale),
             tuple(self._skipped),
+            damaged,
         )
 
     def _unchanged(self, root: Root, manifest_id: ManifestId) -> Version | None:
-        """The latest version, where it is this very tree, and its packs are not about to be deleted."""
+        """The latest version, where it is this very tree, and its packs are sound and not about to be deleted."""
         latest = self._parent.version
         same = latest is not None and latest.manifest_id == manifest_id and latest.is_file == root.is_file
-        return latest if same and not self._without else None
+        return latest if same and (not self._without or self._without.isdisjoint(self._parent.named)) else None
 
     def _skip(self, path: bytes, why: str) -> None:
         self._skipped.append(f"{os.fsdecode(path) or '.'}: {why}")
@@ -268,7 +284,7 @@ class _Capture:
         return self._cursor.places.get(leaf_id) or self._parent.places.get(leaf_id)
 
     def _commit(self, root: Root, manifest_id: ManifestId, began: float, *, user: str, final: bool) -> Version:
-        tree = self._tree.store(root)
+        tree = self._merge.tree.store(root)
         self._ingest.finish()
         parent = self._parent.version
         tree_packs = {row.place.pack for row in root.leaves if row.place}
@@ -301,7 +317,10 @@ class _Capture:
         number = parent.number + 1 if parent else 1
         packs = {*root.packs, *tree_packs}
         earlier = {*self._parent.packs, *(parent.tree_packs if parent else ())} - self._without
-        adopted = packs - earlier - {*self._ingest.data.packs, *self._ingest.trees.packs}
+        own = {*self._ingest.data.packs, *self._ingest.trees.packs}
+        adopted = packs - earlier - own
+        if own:
+            self._store.catalog.add_made(f"{self._experiment}/{self._tag}", own, began)
         return guard.commit(
             self._store, packs, frozenset(adopted), lambda: versions.create(self._store, number, record)
         )
@@ -311,6 +330,7 @@ class _Capture:
         self._progress.finish()
         self._ingest.close()
         self._old.close()
+        self._merge.close()
         self._state.abandon()
         if self._folder >= 0:
             os.close(self._folder)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from studio_cas.worktree.plan import RangeRead, Wanted
 
 LOCAL_WORKERS = max(2, min(8, os.cpu_count() or 2))
-REMOTE_WORKERS = 16
+REMOTE_WORKERS = 32
 IN_FLIGHT = 64 * 1024 * 1024
 SMALL_BATCH = 256
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

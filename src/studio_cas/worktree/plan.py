@@ -1,7 +1,7 @@
 """Which ranges of which packs to read for a run of chunks: pure.
 
-Frames of one pack that lie close together are read at once; each frame is read once, however many chunks it holds and
-however often they are wanted.
+Frames of one pack that lie close together are read at once, as long as hardly anything between them is read for
+nothing; each frame is read once, however many chunks it holds and however often they are wanted.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 RANGE_LIMIT = 4 * 1024 * 1024
 GAP_LIMIT = 128 * 1024
+UNUSED_SHARE = 5  # at most a fifth of a range is read for nothing
+UNUSED_SLACK = 16 * 1024  # or so many bytes
 
 
 class Wanted(NamedTuple):
@@ -79,14 +81,18 @@ def _check(place: Place) -> None:
 
 def _coalesced(pack: PackId, frames: dict[int, FrameRead], limit: int, gap: int) -> Iterable[RangeRead]:
     current: RangeRead | None = None
+    unused = 0
     for frame in sorted(frames.values(), key=lambda frame: frame.offset):
         end = frame.offset + frame.stored
         if current and frame.offset - current.end <= gap and end - current.offset <= limit:
-            current.end = max(current.end, end)
-            current.frames.append(frame)
-            continue
+            more = unused + max(0, frame.offset - current.end)
+            if more <= max(UNUSED_SLACK, (end - current.offset) // UNUSED_SHARE):
+                unused = more
+                current.end = max(current.end, end)
+                current.frames.append(frame)
+                continue
         if current:
             yield current
-        current = RangeRead(pack, frame.offset, end, [frame])
+        current, unused = RangeRead(pack, frame.offset, end, [frame]), 0
     if current:
         yield current

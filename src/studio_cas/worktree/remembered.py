@@ -68,11 +68,17 @@ class Parts:
         return Entry(attribute & KIND_MASK, profile, self._size, leaf.mtimes[index], leaf.literals[index], chunks)
 
 
-class Cursor:
-    """Walks the blocks of the stat cache as the scan goes on."""
+def _is_offered(entry: Entry, without: frozenset[PackId]) -> bool:
+    """Whether nothing of the file lies in a pack of `without`."""
+    return not without or entry.chunks is None or all(place.pack not in without for place in entry.chunks.places)
 
-    def __init__(self, state: StateReader) -> None:
+
+class Cursor:
+    """Walks the blocks of the stat cache as the scan goes on. What lies in packs of `without` is forgotten."""
+
+    def __init__(self, state: StateReader, without: frozenset[PackId] = frozenset()) -> None:
         self._state = state
+        self._without = without
         self._blocks = state.blocks()
         self._block: Block | None = None
         self._following = next(self._blocks, None)
@@ -85,7 +91,7 @@ class Cursor:
     def _advance(self) -> None:
         self._block, self._following = self._following, next(self._blocks, None)
         self._index, self._tried, self._leaf = 0, False, None
-        if self._block and self._block.leaf.place:
+        if self._block and self._block.leaf.place and self._offers(self._block):
             self.places[self._block.leaf.leaf_id] = self._block.leaf.place
 
     def whole_block(self, wanted: LeafId | None = None) -> Block | None:
@@ -97,10 +103,14 @@ class Cursor:
             return None  # parts of one file go together: it is looked at again, entry by entry
         if block and self._following is None and block.leaf.size != _size(block):
             return None  # the same, where the stat cache lost what followed
-        if block is None or block.partial or self._index or self._tried:
+        if block is None or block.partial or self._index or self._tried or not self._offers(block):
             return None
         self._tried = True
         return block
+
+    def _offers(self, block: Block) -> bool:
+        tree = block.leaf.place.pack if block.leaf.place else None
+        return not self._without or (tree not in self._without and self._without.isdisjoint(block.packs))
 
     @property
     def at_last(self) -> bool:
@@ -127,7 +137,7 @@ class Cursor:
         return None
 
     def take(self) -> Entry | None:
-        """The entry of the row that `find` gave, or None where the stat cache is damaged."""
+        """The entry of the row that `find` gave, or None where the stat cache is damaged, or a pack of it."""
         parts = Parts()
         position = self._index + (1 if self._block and self._block.begins_inside else 0)
         self._index += 1
@@ -136,7 +146,7 @@ class Cursor:
                 leaf, slices = self._decoded(self._block)
                 entry = parts.add(leaf, position, slices)
                 if entry is not None:
-                    return entry
+                    return entry if _is_offered(entry, self._without) else None
                 self._advance()
                 position = 0
         except (StudioError, IndexError):
@@ -158,7 +168,7 @@ def _size(block: Block) -> int:
 class Parent:
     """The version that the next one follows, read as far as it is needed.
 
-    Nothing that lies in packs of `without` is offered: the collector is about to delete them.
+    Nothing that lies in packs of `without` is offered: they are damaged, or the collector is about to delete them.
     """
 
     def __init__(self, store: Store, version: Version | None, without: frozenset[PackId] = frozenset()) -> None:
@@ -179,6 +189,13 @@ class Parent:
     def packs(self) -> frozenset[PackId]:
         """The data packs that it uses."""
         return frozenset(self.tree.root.packs) - self._without if self.tree else frozenset()
+
+    @property
+    def named(self) -> frozenset[PackId]:
+        """All packs that its record names, of data and of trees, those of `without` as well."""
+        return (
+            frozenset((*self.tree.root.packs, *self.version.tree_packs)) if self.tree and self.version else frozenset()
+        )
 
     def owns(self, pack: PackId) -> bool:
         """Whether it uses `pack`."""
@@ -211,11 +228,8 @@ class Parent:
             slices = list(leaf.chunk_slices())
             for position, found in enumerate(leaf.paths):
                 if found == path and (entry := parts.add(leaf, position, slices)) is not None:
-                    return entry if self._is_offered(entry) else None
+                    return entry if _is_offered(entry, self._without) else None
         return None
-
-    def _is_offered(self, entry: Entry) -> bool:
-        return entry.chunks is None or not any(place.pack in self._without for place in entry.chunks.places)
 
     def _around(self, path: bytes) -> Iterator[int]:
         """The leaves that may hold `path`: the last that begins before it, and those that begin with it."""

@@ -28,19 +28,20 @@ from studio_cas.worktree import steady
 from studio_cas.worktree.scan import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
     from studio_cas.store.store import Store
 
-MAGIC = b"SCST0002"
+MAGIC = b"SCST0003"
 END = b"SCSTEND\0"
-# rows, length of paths, packs, first path, stored body, plain body; leaf: id, entries, size, files, place; flags;
-# checksums of the body, and of all before it
+# rows, length of paths, packs (id, bytes used), first path, stored body, plain body; leaf: id, entries, size, files,
+# place; flags; checksums of the body, and of all before it
 HEADER = struct.Struct("<8sIIIIII32sIQI16sIIIIBB32s32s")
 BLOCK = b"SCSTBLK\0"
 UNTRUSTED = -1
+USED = struct.Struct(f"<{PACK_ID_SIZE}sQ")
 FOLDER = leaf.EntryKind.FOLDER
 ABANDONED_AFTER = 86_400.0  # seconds
 INSIDE, PARTIAL = 1, 2
@@ -50,13 +51,14 @@ INSIDE, PARTIAL = 1, 2
 class Block:
     """One leaf: its row in the root, its stat rows, and where its bytes stand in the state file.
 
+    `packs` are those that it uses, with the stored bytes that it uses of each.
     `partial` marks a leaf that a pull of a part made up: its entries hold, but it is no leaf of any manifest.
     """
 
     leaf: LeafRow
     files: int
     rows: list[Row]
-    packs: tuple[PackId, ...]
+    packs: dict[PackId, int]
     begins_inside: bool
     partial: bool
     start: int
@@ -96,6 +98,8 @@ class StateReader:
     def blocks(self) -> Iterator[Block]:
         """Blocks in order of path. `complete` is true once the last one was given."""
         with suppress(OSError):  # a disk that fails is a cache that knows less
+            if self._file is not None:
+                self._file.seek(len(MAGIC))
             yield from self._blocks()
 
     def _blocks(self) -> Iterator[Block]:
@@ -120,7 +124,7 @@ class StateReader:
             HEADER.unpack(header)[:11]
         )
         pack, offset, place_stored, place_plain, codec, placed, flags, body_sum, checksum = HEADER.unpack(header)[11:]
-        length = 41 * count + paths_length + PACK_ID_SIZE * pack_count + first_length
+        length = 41 * count + paths_length + USED.size * pack_count + first_length
         if start + HEADER.size + length + stored > self._size:
             return None
         columns = file.read(length)
@@ -128,12 +132,10 @@ class StateReader:
             return None
         rows = _decode_rows(columns, count, paths_length)
         at = 41 * count + paths_length
-        packs = tuple(
-            PackId(columns[index : index + PACK_ID_SIZE])
-            for index in range(at, at + PACK_ID_SIZE * pack_count, PACK_ID_SIZE)
-        )
+        end = at + USED.size * pack_count
+        packs = {PackId(used): size for used, size in USED.iter_unpack(columns[at:end])}
         place = Place(PackId(pack), offset, place_stored, place_plain, 0, codec) if placed else None
-        row = LeafRow(LeafId(leaf_id), entries, size, columns[at + PACK_ID_SIZE * pack_count :], place)
+        row = LeafRow(LeafId(leaf_id), entries, size, columns[end:], place)
         body = start + HEADER.size + length
         return Block(
             row,
@@ -211,7 +213,14 @@ class StateWriter:
             self._reused.append((block.start, block.end))
 
     def add(
-        self, row: LeafRow, files: int, rows: list[Row], packs: set[PackId], stored: bytes, plain: int, flags: int
+        self,
+        row: LeafRow,
+        files: int,
+        rows: list[Row],
+        packs: Mapping[PackId, int],
+        stored: bytes,
+        plain: int,
+        flags: int,
     ) -> None:
         """A new block. `stored` is the zstd frame of the leaf object of `plain` bytes."""
         self._copy_reused()
@@ -226,7 +235,7 @@ class StateWriter:
                 array("Q", (entry.inode for entry in rows)).tobytes(),
                 array("Q", (entry.device for entry in rows)).tobytes(),
                 b"\0".join(entry.path for entry in rows),
-                *sorted(packs),
+                *(USED.pack(pack, size) for pack, size in sorted(packs.items())),
                 row.first_path,
             )
         )
@@ -276,6 +285,20 @@ class StateWriter:
         except OSError:
             self._failed = True
             self.abandon()
+
+    def successor(self) -> tuple[StateReader, StateWriter]:
+        """End what was written: what reads it, and what writes the state that is committed in its place.
+
+        The reader has no block where the disk failed. This writer is abandoned when the other is done.
+        """
+        self._copy_reused()
+        self._write(END)
+        reader = StateReader(None)
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.flush()
+                reader = StateReader(self._temporary)
+        return reader, StateWriter(self._path, reader)
 
     def commit(self) -> None:
         """Replace the old state, unless nothing changed."""

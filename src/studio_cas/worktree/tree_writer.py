@@ -7,7 +7,7 @@ places. Leaves of a small tree are held back: with the root they fit into the ve
 from __future__ import annotations
 
 import zlib
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,13 +55,16 @@ class Held(NamedTuple):
     row: LeafRow
     files: int
     rows: list[Row]
-    packs: set[PackId]
+    packs: dict[PackId, int]
     plain: bytes
     inside: bool
 
 
 class TreeWriter:
-    """Builds the tree of one capture. `known` gives the place of a leaf that is in the store already."""
+    """Builds the tree of one capture. `known` gives the place of a leaf that is in the store already.
+
+    `packs`: the data packs that it uses, and how many stored bytes of each.
+    """
 
     def __init__(self, ingest: Ingest, state: StateWriter, known: Callable[[LeafId], Place | None]) -> None:
         self._ingest = ingest
@@ -77,7 +80,7 @@ class TreeWriter:
         self._held_bytes = 0
         self._embedded: list[bytes] = []
         self._leaves: list[LeafRow] = []
-        self._packs: set[PackId] = set()
+        self.packs: Counter[PackId] = Counter()
         self.files = 0
         self.size = 0
         self.entries = 0
@@ -162,12 +165,19 @@ class TreeWriter:
         self.files += block.files
         self.size += block.leaf.size
         if plain or self._held:
-            self._hold(Held(block.leaf, block.files, block.rows, set(block.packs), plain, block.begins_inside), block)
+            self._hold(Held(block.leaf, block.files, block.rows, block.packs, plain, block.begins_inside), block)
         else:
-            self._packs.update(block.packs)
+            self.packs.update(block.packs)
             self._leaves.append(block.leaf)
             self._state.reuse(block)
         return True
+
+    def rewrite(self, block: Block, packs: dict[PackId, int], plain: bytes) -> None:
+        """A leaf of the state under a new place; `plain` is its object, whose chunks may have moved to `packs`."""
+        self.files += block.files
+        self.size += block.leaf.size
+        row = replace(block.leaf, place=None)
+        self._hold(Held(row, block.files, block.rows, packs, plain, block.begins_inside))
 
     def _hold(self, held: Held, block: Block | None = None) -> None:
         if self._held is not None:
@@ -195,7 +205,7 @@ class TreeWriter:
             block = None
         if row.place is None:
             self._embedded.append(held.plain)
-        self._packs.update(held.packs)
+        self.packs.update(held.packs)
         self._leaves.append(row)
         if block is not None:
             self._state.reuse(block)
@@ -211,12 +221,12 @@ class TreeWriter:
             self._cut()
         if self._held is not None:
             self._release(embed=self._root_fits())
-        return Root(is_file, self.files, self.size, tuple(self._leaves), tuple(sorted(self._packs)))
+        return Root(is_file, self.files, self.size, tuple(self._leaves), tuple(sorted(self.packs)))
 
     def _root_fits(self) -> bool:
         """Whether the root will be small enough to stand in the version record, and the held leaves beside it."""
         held = self._held or []
-        packs = self._packs.union(*(item.packs for item in held))
+        packs = set(self.packs).union(*(item.packs for item in held))
         rows = (*self._leaves, *(item.row for item in held))
         return (
             len(roots.encode(Root(is_file=False, files=0, size=0, leaves=rows, packs=tuple(packs))))
