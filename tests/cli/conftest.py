@@ -62,6 +62,19 @@ class Terminal:
             timeout=120,
         )
 
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """A call that goes on, in a process group of its own, as a shell would start it."""
+        return subprocess.Popen(
+            [*self.prefix, sys.executable, "-m", "studio_cas.cli.main", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            **options,
+        )
+
     def ok(self, *arguments: str | os.PathLike[str], **environment: str) -> Outcome:
         """Call it, and expect success."""
         outcome = self.run(*arguments, **environment)

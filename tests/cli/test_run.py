@@ -67,20 +67,6 @@ def record(terminal, experiment, name, attempt=1):
     return decode(bytes(backend.read(attempt_key(experiment, attempt, name))))
 
 
-def start(terminal, *arguments, **options):
-    """A call that goes on, in a process group of its own, as a shell would start it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "studio_cas.cli.main", *arguments],
-        cwd=terminal.folder,
-        env=terminal.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        process_group=0,
-        **options,
-    )
-
-
 def test_a_script_runs_and_everything_is_captured(terminal, script, stored):
     name = script("import sys; print('out'); print('err', file=sys.stderr); open('made', 'w').write('x')")
     outcome = terminal.ok("run", "-e", "exp", name)
@@ -425,7 +411,7 @@ time.sleep(60)
 
 @pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)])
 def test_a_stop_reaches_the_script_and_the_last_capture_is_made(terminal, script, stored, number, group):
-    process = start(terminal, "run", "-e", "exp", "-c", "~/w:w", script(READY))
+    process = terminal.start("run", "-e", "exp", "-c", "~/w:w", script(READY))
     assert process.stdout.readline() == b"ready\n"
     (os.killpg if group else os.kill)(process.pid, number)
     out, err = process.communicate(timeout=60)
@@ -437,7 +423,7 @@ def test_a_stop_reaches_the_script_and_the_last_capture_is_made(terminal, script
 
 
 def test_ctrl_c_ends_a_plain_script_with_130(terminal, script, stored):
-    process = start(terminal, "run", "-e", "exp", script("print('ready')\nimport time; time.sleep(60)"))
+    process = terminal.start("run", "-e", "exp", script("print('ready')\nimport time; time.sleep(60)"))
     assert process.stdout.readline() == b"ready\n"
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -451,7 +437,7 @@ def test_a_second_ctrl_c_kills_the_script_and_the_last_capture_is_made(terminal,
         "import signal, time\nfrom studio import fs_tracker\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "open(fs_tracker.get_artifact('w') + '/file', 'w').write('x')\nprint('ready', flush=True)\ntime.sleep(60)"
     )
-    process = start(terminal, "run", "-e", "exp", "-c", "~/w:w", script(text))
+    process = terminal.start("run", "-e", "exp", "-c", "~/w:w", script(text))
     assert process.stdout.readline() == b"ready\n"
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.3)
@@ -467,7 +453,7 @@ def test_a_record_in_the_store_stops_the_run_wherever_it_is(terminal, script, st
         "import time\nfrom studio import fs_tracker\nprint('ready', flush=True)\ntry:\n    time.sleep(60)\n"
         "except KeyboardInterrupt:\n    open(fs_tracker.get_artifact('w') + '/saved', 'w').write('x')"
     )
-    process = start(terminal, "run", "-e", "exp", "--interval", "1s", "-c", "~/w:w", script(text))
+    process = terminal.start("run", "-e", "exp", "--interval", "1s", "-c", "~/w:w", script(text))
     assert process.stdout.readline() == b"ready\n"
     created = record(terminal, "exp", "created")
     records.request_stop(LocalBackend(terminal.store), created, Stop(time.time(), "ben", "elsewhere"))
@@ -560,7 +546,7 @@ def test_a_large_workspace_gets_a_warning_that_names_its_biggest_folders(termina
     with (work / "data" / "huge").open("wb") as file:
         file.truncate(1100 << 20)
     (work / ".studioml_ignore").write_text("never/\n")
-    process = start(terminal, "run", "-e", "exp", script("pass"))
+    process = terminal.start("run", "-e", "exp", script("pass"))
     _, err = process.communicate(timeout=120)
     assert b"warning: the workspace" in err
     assert b"data/ (1.1 GiB)" in err

@@ -37,16 +37,7 @@ def going_on(terminal):
     started = []
 
     def going_on(*arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "studio_cas.cli.main", *arguments],
-            cwd=terminal.folder,
-            env=terminal.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            process_group=0,
-            bufsize=0,  # else what readline took ahead is missing later
-        )
+        process = terminal.start(*arguments, bufsize=0)  # else what readline took ahead is missing later
         started.append(process)
         return process
 

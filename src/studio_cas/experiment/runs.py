@@ -118,7 +118,7 @@ def list_runs(backend: Backend, wanted: Wanted, now: float, tell: Callable[[str]
     What was asked for is read of every run, the rest only of those that are taken.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        names = [name for name in backend.list_names(EXPERIMENTS) if _matches(name, wanted.experiment)]
+        names = _experiments(backend, wanted.experiment)
         numbers = pool.map(lambda name: records.list_attempts(backend, name), names)
         pairs = [(name, number) for name, found in zip(names, numbers, strict=True) for number in found]
 
@@ -134,6 +134,13 @@ def list_runs(backend: Backend, wanted: Wanted, now: float, tell: Callable[[str]
             for attempt in pool.map(complete, found[start : start + BATCH]):
                 if attempt is not None and wanted.is_met_by(attempt):
                     yield attempt
+
+
+def _experiments(backend: Backend, pattern: str | None) -> list[str]:
+    """The experiments that match; one that is named in full is not looked for among all."""
+    if pattern is not None and not set(pattern) & set("*?["):
+        return [pattern]
+    return [name for name in backend.list_names(EXPERIMENTS) if _matches(name, pattern)]
 
 
 def _readable(read: Callable[[], _T], tell: Callable[[str], None]) -> _T | None:
