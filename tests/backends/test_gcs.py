@@ -1,7 +1,5 @@
 """A bucket of a real emulator keeps the contract, and everything that can be wrong with a bucket is told apart."""
 
-import os
-import socket
 import subprocess
 import sys
 
@@ -10,8 +8,9 @@ import pytest
 from studio_cas.backends.gcs import GcsBackend
 from studio_cas.backends.gcs_client import Access, Client
 from studio_cas.backends.opening import open_backend
-from studio_cas.errors import NotFoundError, ObjectExistsError, StoreUnavailableError, TransientError, UsageError
+from studio_cas.errors import ObjectExistsError, StoreUnavailableError
 from studio_cas.testing.backend_contract import BackendContract, fill
+from studio_cas.testing.bucket_contract import BucketContract
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +30,29 @@ def store(gcs_emulator, bucket, request):
     store.close()
 
 
-class TestGcs(BackendContract):
+@pytest.fixture
+def new_bucket(gcs_emulator):
+    return gcs_emulator.new_bucket
+
+
+@pytest.fixture
+def open_bucket(gcs_emulator):
+    opened = []
+
+    def open_(*name, endpoint=gcs_emulator.endpoint, **options):
+        opened.append(GcsBackend(*name, endpoint=endpoint, **options))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+class TestGcs(BackendContract, BucketContract):
     rounds = 12
 
     @pytest.fixture
     def backend(self, store):
-        return store
-
-
-class TestGcsInSmallPages(BackendContract):
-    rounds = 1
-
-    @pytest.fixture
-    def backend(self, store):
-        store._page = 2
         return store
 
 
@@ -67,39 +75,6 @@ def test_the_emulator_of_the_environment_is_used_without_credentials(gcs_emulato
     store.close()
 
 
-def test_a_missing_bucket_is_made_once_and_only_by_preparing(gcs_emulator):
-    name = gcs_emulator.new_bucket()
-    store = GcsBackend(name, endpoint=gcs_emulator.endpoint)
-    requests = [
-        lambda: store.read("a"),
-        lambda: store.stat("a"),
-        lambda: store.create("a", [b"1"]),
-        lambda: store.delete("a"),
-        lambda: list(store.list("")),
-        lambda: list(store.list_names("")),
-    ]
-    for request in requests:
-        with pytest.raises(StoreUnavailableError, match=f"the bucket {name} does not exist"):
-            request()
-    store.prepare()
-    store.prepare()
-    with pytest.raises(NotFoundError):
-        store.read("a")
-    store.close()
-
-
-def test_two_stores_in_one_bucket_do_not_see_each_other(gcs_emulator, bucket):
-    one = GcsBackend(bucket, "twins/one", endpoint=gcs_emulator.endpoint)
-    other = GcsBackend(bucket, "twins/one-other", endpoint=gcs_emulator.endpoint)
-    fill(one, "a", "b/c")
-    assert list(other.list("")) == []
-    assert list(other.list_names("")) == []
-    fill(other, "a")
-    assert [found.key for found in one.list("")] == ["a", "b/c"]
-    one.close()
-    other.close()
-
-
 def test_foreign_objects_under_the_prefix_are_passed_over(store):
     store._client.request(
         "POST",
@@ -112,37 +87,6 @@ def test_foreign_objects_under_the_prefix_are_passed_over(store):
     fill(store, "z")
     assert [found.key for found in store.list("", limit=1)] == ["z"]
     assert list(store.list_names("")) == ["z"]
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns beside threads
-def test_a_forked_child_uses_the_store_of_its_parent(store):
-    store.create("parent", [b"1"])
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            store.create("child", [b"2"])
-            code = 0 if store.read("parent") == b"1" else 2
-        finally:
-            os._exit(code)
-    assert os.waitpid(child, 0)[1] == 0
-    assert store.read("child") == b"2"
-
-
-def test_an_endpoint_that_nobody_serves_is_transient_and_named():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        store = GcsBackend("some-bucket", endpoint=endpoint)
-        with pytest.raises(TransientError, match=f"{endpoint} can not be reached: Connection refused"):
-            store.prepare()
-        store.close()
-
-
-@pytest.mark.parametrize("name", ["", "a", "a/b", "ä-bucket", "-bucket", "a bucket"])
-def test_a_name_that_no_bucket_can_have_is_refused(name):
-    with pytest.raises(UsageError, match="bucket"):
-        GcsBackend(name)
 
 
 @pytest.fixture
