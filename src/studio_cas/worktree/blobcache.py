@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from studio_cas.worktree import statcache
 from studio_cas.worktree.fetch import local_errors
 from studio_cas.worktree.materialise import materialise
 from studio_cas.worktree.removal import remove_tree
 from studio_cas.worktree.scan import scan, unreported
+from studio_cas.worktree.sources import BLOBCACHE, finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from studio_cas.store.store import Store
     from studio_cas.worktree.writing import Links
 
-FOLDER = "blobcache"
+FOLDER = BLOBCACHE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ def ensure(
 
 
 def _build(store: Store, version: Version, folder: Path, links: Links, progress: Progress | None) -> None:
+    with suppress(OSError):
+        finished(store, folder).unlink(missing_ok=True)
     remove_tree(folder)
     if version.is_file:  # it is written into its folder, under its own name
         folder.mkdir()
@@ -89,13 +91,13 @@ def _unchanged(store: Store, folder: Path) -> bool:
     if not folder.is_dir():
         return False
     try:
-        return statcache.path_of(store, folder).with_suffix(".cached").read_bytes() == _fingerprint(folder)
+        return finished(store, folder).read_bytes() == _fingerprint(folder)
     except OSError:
         return False
 
 
 def _remember(store: Store, folder: Path) -> None:
-    path = statcache.path_of(store, folder).with_suffix(".cached")
+    path = finished(store, folder)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -97,13 +97,14 @@ class WholeFile(NamedTuple):
 class Destination:
     """One file to write. `write` from any thread; `done` is called with its stat row when the last chunk is there."""
 
-    __slots__ = ("_done", "_fd", "_kind", "_lock", "_mtime_ns", "_pending", "_root", "path", "size")
+    __slots__ = ("_done", "_fd", "_kind", "_lock", "_mtime_ns", "_pending", "_root", "cloned", "path", "size")
 
     def __init__(
         self, root: int, path: bytes, kind: int, size: int, mtime_ns: int, done: Callable[[Row], None]
     ) -> None:
         self.path = path
         self.size = size
+        self.cloned = False
         self._root = root
         self._kind = kind
         self._mtime_ns = mtime_ns
@@ -131,6 +132,11 @@ class Destination:
     def is_open(self) -> bool:
         """Whether chunks are still to come."""
         return self._fd >= 0
+
+    def clone(self, fill: Callable[[int], None]) -> None:
+        """Let `fill` put in the open file what may be its content. Raises OSError."""
+        fill(self._fd)
+        self.cloned = True
 
     def fill(self, data: bytes) -> None:
         """Write `data` at the beginning; it is not an expected chunk."""

@@ -46,7 +46,10 @@ def build(pull: Pull, staging: Staging, state: StateWriter) -> tuple[Fetcher, Tr
     folder = open_folder(staging.tree)
     pull.progress.start(f"pull {pull.version.name}", pull.tree.root.size)
     fetcher = Fetcher(pull.store, pull.version.name, pull.progress.advance)
-    writing = TreeWriting(folder, fetcher, pull.version.name, resumed=staging.resumed, links=pull.links)
+    sources = pull.sources(pull.tree.root.size)
+    writing = TreeWriting(
+        folder, fetcher, pull.version.name, resumed=staging.resumed, links=pull.links, sources=sources
+    )
     jobs: deque[tuple[int, LeafJob, list[tuple[int, bytes]]]] = deque()
     checker = PathOrder()
     made: set[bytes] = {b""}
@@ -57,6 +60,7 @@ def build(pull: Pull, staging: Staging, state: StateWriter) -> tuple[Fetcher, Tr
             names = pull.names(leaf, checker)
             if pull.selection.filtered:
                 pull.make_parents(folder, names, leaf, made)
+            sources.next_leaf(leaf)
             writing.write(job, list(leaf.chunk_slices()), names)
             jobs.append((index, job, names))
             while len(jobs) > 1 and not jobs[0][1].left:
@@ -69,6 +73,7 @@ def build(pull: Pull, staging: Staging, state: StateWriter) -> tuple[Fetcher, Tr
     finally:
         fetcher.close()
         writing.close()
+        sources.close()
         pull.progress.finish()
         os.close(folder)
     return fetcher, writing

@@ -18,6 +18,7 @@ from studio_cas.store.trees import TreeReader
 from studio_cas.worktree import statcache
 from studio_cas.worktree.fetch import local_error
 from studio_cas.worktree.scan import parent_below
+from studio_cas.worktree.sources import Sources
 from studio_cas.worktree.tree_writer import FILES
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from studio_cas.store.store import Store
     from studio_cas.worktree.fetch import Fetcher
     from studio_cas.worktree.selection import Selection
+    from studio_cas.worktree.sources import Lying
     from studio_cas.worktree.writing import LeafJob, Links, TreeWriting
 
 
@@ -140,6 +142,12 @@ class Pull:
     def state(self, dest: Path) -> statcache.StateWriter:
         """What this machine will remember of `dest`, from nothing."""
         return statcache.StateWriter(statcache.path_of(self.store, dest), statcache.StateReader(None))
+
+    def sources(self, needed: int, known: dict[bytes, Lying] | None = None) -> Sources:
+        """Where chunks of it lie on this machine; `needed` bytes are to be written. Close it."""
+        found = Sources(known)
+        found.look_around(self.store, self.version.manifest_id.hex(), needed)
+        return found
 
     def additions(self) -> Iterator[Change]:
         """Everything that is wanted, as it is new where nothing is."""

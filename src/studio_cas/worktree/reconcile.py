@@ -15,6 +15,7 @@ from studio_cas.formats.leaf import CONTINUATION, KIND_MASK, EntryKind, PathOrde
 from studio_cas.ids import digest
 from studio_cas.worktree.remembered import Cursor, Parts, order
 from studio_cas.worktree.scan import Row, open_below, parent_below
+from studio_cas.worktree.sources import Lying
 from studio_cas.worktree.tree_writer import FILES
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Reconciliation:
     changed: list[tuple[bytes, int, int]] = field(default_factory=list)
     removed: list[tuple[bytes, int, int]] = field(default_factory=list)
     conflicts: list[bytes] = field(default_factory=list)
-    local: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    local: dict[bytes, Lying] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -213,7 +214,7 @@ class Reconciler:
             return
         offset = 0
         for chunk_id, length in zip(entry.chunks.ids, entry.chunks.lengths, strict=True):
-            self.plan.local[chunk_id] = (path, offset)
+            self.plan.local[chunk_id] = Lying(self._folder, path, offset)
             offset += length
 
 

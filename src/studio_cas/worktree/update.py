@@ -68,7 +68,7 @@ def _apply(
     state = statcache.StateWriter(statcache.path_of(pull.store, dest), old)
     try:
         with Staging(dest, f"update {pull.stamp()}", inside=True) as staging:
-            fetcher, writing = _stage(pull, staging, folder, plan, needed)
+            fetcher, writing = _stage(pull, staging, plan, needed)
             if changes:
                 journal.begin(pull.version, pull.selection.path)
             deleted = _delete(folder, plan)
@@ -82,20 +82,13 @@ def _apply(
     return replace(result, files_deleted=deleted)
 
 
-def _stage(pull: Pull, staging: Staging, folder: int, plan: Reconciliation, needed: int) -> tuple[Fetcher, TreeWriting]:
+def _stage(pull: Pull, staging: Staging, plan: Reconciliation, needed: int) -> tuple[Fetcher, TreeWriting]:
     """Fetch all that is to be written into the staging tree."""
     tree = open_folder(staging.tree)
     pull.progress.start(f"pull {pull.version.name}", needed)
     fetcher = Fetcher(pull.store, pull.version.name, pull.progress.advance)
-    writing = TreeWriting(
-        tree,
-        fetcher,
-        pull.version.name,
-        resumed=staging.resumed,
-        links=pull.links,
-        old=folder,
-        local=plan.local,
-    )
+    sources = pull.sources(needed, plan.local)
+    writing = TreeWriting(tree, fetcher, pull.version.name, resumed=staging.resumed, links=pull.links, sources=sources)
     made: set[bytes] = {b""}
     try:
         for leaf_plan in plan.leaves:
@@ -103,11 +96,13 @@ def _stage(pull: Pull, staging: Staging, folder: int, plan: Reconciliation, need
                 continue
             leaf = pull.tree.leaf(leaf_plan.index)
             pull.make_parents(tree, leaf_plan.names, leaf, made)
+            sources.next_leaf(leaf)
             writing.write(LeafJob(leaf), list(leaf.chunk_slices()), leaf_plan.names)
         fetcher.finish()
     finally:
         fetcher.close()
         writing.close()
+        sources.close()
         pull.progress.finish()
         os.close(tree)
     return fetcher, writing

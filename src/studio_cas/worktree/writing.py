@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Literal
 from studio_cas.errors import CorruptError, RefusedError
 from studio_cas.formats.leaf import CONTINUATION, CONTINUED, KIND_MASK, EntryKind
 from studio_cas.ids import digest
-from studio_cas.worktree.fetch import SMALL_BATCH, Destination, Fetcher, WholeFile, local_error, write_to
+from studio_cas.worktree.copying import Copier, Piece
+from studio_cas.worktree.fetch import SMALL_BATCH, Destination, Fetcher, WholeFile, local_error
 from studio_cas.worktree.plan import Wanted
-from studio_cas.worktree.scan import Row, open_below, parent_below, row_of
+from studio_cas.worktree.scan import Row, parent_below, row_of
 from studio_cas.worktree.selection import link_leaves
+from studio_cas.worktree.sources import Sources
 
 if TYPE_CHECKING:
     from studio_cas.formats.leaf import Leaf, Place
@@ -51,7 +53,7 @@ class LeafJob:
 class TreeWriting:
     """Writes below the open folder `root`. `resumed`: files may be there already, from an interrupted pull.
 
-    `local` maps chunk ids to (path, offset) of files below the open folder `old`, to be copied instead of fetched.
+    What `sources` knows is copied instead of fetched.
     """
 
     def __init__(
@@ -62,16 +64,15 @@ class TreeWriting:
         *,
         resumed: bool = False,
         links: Links = "refuse",
-        old: int = -1,
-        local: dict[bytes, tuple[bytes, int]] | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._root = root
         self._fetcher = fetcher
         self._name = name
         self._resumed = resumed
         self._links = links
-        self._old = old
-        self._local = local or {}
+        self._sources = Sources() if sources is None else sources
+        self._copier = Copier(fetcher, self._sources)
         self._zeros = {digest(ZEROS): len(ZEROS), digest(ZEROS[: 64 * 1024]): 64 * 1024}
         self._chunks: list[tuple[Place, Wanted]] = []
         self._literals: list[tuple[WholeFile, bytes]] = []
@@ -164,6 +165,8 @@ class TreeWriting:
             destination = Destination(self._root, name, kind, size, leaf.mtimes[position], arrived)
         if not attribute & CONTINUATION:
             destination.open(fresh=not self._resumed)
+            if self._sources and not self._resumed:
+                self._copier.clone(destination, leaf, part)
             self._unfinished.append(destination)
             self._written = 0
         else:
@@ -197,8 +200,7 @@ class TreeWriting:
             self._literals.append((whole, literal))
             return
         chunk_id, place = leaf.ids[part.start], leaf.places[part.start]
-        if chunk_id in self._local:
-            self._copy(chunk_id, place, leaf.lengths[part.start], whole, None)
+        if self._sources and self._copier.take(Piece(chunk_id, place, leaf.lengths[part.start], whole, None)):
             return
         wanted = Wanted(chunk_id, place.inner, leaf.lengths[part.start], (whole, None))
         self._chunks.append((place, wanted))
@@ -210,51 +212,23 @@ class TreeWriting:
             chunk_id, length = leaf.ids[index], leaf.lengths[index]
             offset = self._written
             self._written += length
-            if (self._zeros.get(chunk_id) == length and not self._resumed) or (
+            if (self._zeros.get(chunk_id) == length and not (self._resumed or destination.cloned)) or (
                 self._resumed and destination.holds(offset, length, chunk_id)
             ):
                 continue  # a hole reads as zeros
             destination.expect()
-            if chunk_id in self._local:
-                self._copy(chunk_id, leaf.places[index], length, destination, offset)
+            place = leaf.places[index]
+            if destination.cloned:
+                self._copier.verify(destination, Piece(chunk_id, place, length, destination, offset), offset)
+            elif self._sources and self._copier.take(Piece(chunk_id, place, length, destination, offset)):
+                continue
             else:
-                wanted = Wanted(chunk_id, leaf.places[index].inner, length, (destination, offset))
-                self._chunks.append((leaf.places[index], wanted))
+                self._chunks.append((place, Wanted(chunk_id, place.inner, length, (destination, offset))))
                 self._planned += length
-
-    def _copy(
-        self, chunk_id: bytes, place: Place, length: int, target: WholeFile | Destination, offset: int | None
-    ) -> None:
-        """Take a chunk from a file that is here already, or from the store where that file is not what it was."""
-        path, source_offset = self._local[chunk_id]
-
-        def work() -> int:
-            data = self._read_local(path, source_offset, length)
-            if digest(data) != chunk_id:
-                wanted = Wanted(chunk_id, place.inner, length, (target, offset))
-                return self._fetcher.fetch_now([(place, wanted)])
-            try:
-                write_to(target, offset, data)
-            except OSError as error:
-                raise local_error(error, target.path) from error
-            return length
-
-        self._fetcher.submit(length, work)
-
-    def _read_local(self, path: bytes, offset: int, length: int) -> bytes:
-        try:
-            file = open_below(self._old, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return b""
-        try:
-            return os.pread(file, length, offset)
-        except OSError:
-            return b""
-        finally:
-            os.close(file)
 
     def flush(self) -> None:
         """Hand what was planned to the fetcher."""
+        self._copier.flush()
         chunks, self._chunks, self._planned = self._chunks, [], 0
         literals, self._literals = self._literals, []
         for start in range(0, len(literals), SMALL_BATCH):
