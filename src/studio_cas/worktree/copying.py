@@ -56,30 +56,39 @@ class Copier:
             if len(self._small) >= SMALL_BATCH:
                 self.flush()
         else:
-            self._fetcher.submit(piece.length, lambda: self._copy(lying, piece))
+            self._fetcher.submit(piece.length, lambda: self._copy([(lying, piece)]))
         return True
 
     def flush(self) -> None:
         """Hand small files on that wait for company."""
         batch, self._small = self._small, []
         if batch:
-            size = sum(piece.length for _, piece in batch)
-            self._fetcher.submit(size, lambda: sum(self._copy(*one) for one in batch))
+            self._fetcher.submit(sum(piece.length for _, piece in batch), lambda: self._copy(batch))
 
-    def _copy(self, lying: Lying, piece: Piece) -> int:
-        data = _read(lying, piece.length)
-        if digest(data) != piece.chunk_id:
-            return self._fetch(piece)
-        try:
-            write_to(piece.target, piece.offset, data)
-        except OSError as error:
-            raise local_error(error, piece.target.path) from error
-        return piece.length
+    def _copy(self, batch: list[tuple[Lying, Piece]]) -> int:
+        """Write what lies there as it was told, and fetch the rest together; how many bytes were written."""
+        missing = []
+        written = 0
+        for lying, piece in batch:
+            data = _read(lying, piece.length)
+            if digest(data) != piece.chunk_id:
+                missing.append(piece)
+                continue
+            try:
+                write_to(piece.target, piece.offset, data)
+            except OSError as error:
+                raise local_error(error, piece.target.path) from error
+            written += piece.length
+        return written + (self._fetch(missing) if missing else 0)
 
-    def _fetch(self, piece: Piece) -> int:
-        self._misses += 1  # from several threads: that one is lost does not matter
-        wanted = Wanted(piece.chunk_id, piece.place.inner, piece.length, (piece.target, piece.offset))
-        return self._fetcher.fetch_now([(piece.place, wanted)])
+    def _fetch(self, pieces: list[Piece]) -> int:
+        self._misses += len(pieces)  # from several threads: that one is lost does not matter
+        return self._fetcher.fetch_now(
+            [
+                (piece.place, Wanted(piece.chunk_id, piece.place.inner, piece.length, (piece.target, piece.offset)))
+                for piece in pieces
+            ]
+        )
 
     def clone(self, destination: Destination, leaf: Leaf, part: slice) -> None:
         """Fill the file, just made, with the blocks of one that holds the chunks of `part` from its beginning on."""
@@ -110,7 +119,7 @@ class Copier:
 
         def work() -> int:
             if not destination.holds(offset, piece.length, piece.chunk_id):
-                return self._fetch(piece)
+                return self._fetch([piece])
             destination.arrived()
             return piece.length
 

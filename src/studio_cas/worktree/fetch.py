@@ -38,6 +38,7 @@ IN_FLIGHT = 64 * 1024 * 1024
 SMALL_BATCH = 256
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 REWRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+CREATE_LARGE = REWRITE | os.O_EXCL
 
 
 def local_error(error: OSError, path: bytes) -> NoSpaceError | LocalIOError:
@@ -120,7 +121,7 @@ class Destination:
 
     def open(self, *, fresh: bool) -> None:
         """Make the file, at its full size; without `fresh` it may be there from an earlier, interrupted pull."""
-        self._fd = open_below(self._root, self.path, CREATE if fresh else REWRITE, self._mode())
+        self._fd = open_below(self._root, self.path, CREATE_LARGE if fresh else REWRITE, self._mode())
         if not fresh:
             os.fchmod(self._fd, self._mode() & ~_umask())
         self.grow(self.size)

@@ -63,7 +63,8 @@ class Sources:
             self._same = self._open(root / manifest)
         if self._same < 0 and size >= WORTH:
             for folder in _last_used(root):
-                self._learn(store, folder)
+                if finished(store, folder).exists():
+                    self._learn(store, folder)
 
     def next_leaf(self, leaf: Leaf) -> None:
         """The entries of this leaf are written next."""
