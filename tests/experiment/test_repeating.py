@@ -146,13 +146,21 @@ def test_what_the_store_lacks_is_told_before_anything_is_fetched(plan, version, 
     [
         (("/usr/bin/python", "gone.py"), "its workspace has no gone.py"),
         (("./gone.sh",), "its workspace has no ./gone.sh"),
+        (("/home/ann/project/gone.sh",), "its workspace has no /.*/again/workspace/gone.sh"),
         (("no-such-program", "x"), "no program no-such-program on this machine"),
+        (("/opt/no/such/program", "x"), "no program /opt/no/such/program on this machine"),
     ],
 )
 def test_a_program_that_was_left_out_is_told_before_the_run(plan, version, store, command, sentence):
     version("workspace", "", name="train.py")
     with pytest.raises(NotFoundError, match=sentence):
         fetch(store, plan(WORKSPACE, command=command), Silent)
+
+
+@pytest.mark.parametrize("command", [("sh", "-c", "x"), ("/bin/sh",), ("./train.py",), ("/home/ann/project/train.py",)])
+def test_any_program_that_is_here_can_be_repeated(plan, version, store, command):
+    version("workspace", "", name="train.py")
+    fetch(store, plan(WORKSPACE, command=command), Silent)
 
 
 def test_a_folder_that_is_in_use_is_left_alone(plan, version, tmp_path):

@@ -240,11 +240,11 @@ def fetch(store: Store, repetition: Repetition, progress: Callable[[], Progress]
 
 
 def _check_program(request: RunRequest) -> None:
-    """What is executed has to be there: it may have been left out of the workspace."""
-    word = request.command[1] if request.command[0] == request.python else request.command[0]
-    path = request.folder / word
-    if request.command[0] == request.python or "/" in word:
-        if not path.is_file():
-            raise NotFoundError(f"{request.repeats} cannot be repeated: its workspace has no {word}; it was left out")
-    elif shutil.which(word) is None:
-        raise NotFoundError(f"{request.repeats} cannot be repeated: there is no program {word} on this machine")
+    """What is executed has to be there: it may have been left out of the workspace, or be on another machine alone."""
+    ours = request.command[0] == request.python
+    word = request.command[1] if ours else request.command[0]
+    if not Path(word).is_relative_to(request.folder) and (word.startswith("/") or ("/" not in word and not ours)):
+        if shutil.which(word) is None:
+            raise NotFoundError(f"{request.repeats} cannot be repeated: there is no program {word} on this machine")
+    elif not (request.folder / word).is_file():
+        raise NotFoundError(f"{request.repeats} cannot be repeated: its workspace has no {word}; it was left out")
