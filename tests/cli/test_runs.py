@@ -198,3 +198,17 @@ def test_a_credential_that_may_not_delete_removes_nothing_and_is_told(terminal):
         assert "exp could not be removed, and nothing was" in outcome.err
         assert "it takes a credential that may delete" in outcome.err
         assert gcs.objects == before
+
+
+def test_the_same_in_a_bucket(terminal, gcs_emulator):
+    (terminal.folder / "hello.py").write_text("print('one'); print('two')")
+    bucket = {"STORAGE_EMULATOR_HOST": gcs_emulator.endpoint}
+    words = ["--store", f"gs://{gcs_emulator.new_bucket()}/team"]
+    terminal.ok("run", "-e", "exp", *words, "hello.py", **bucket)
+    terminal.ok("rerun", "exp", "-e", "again", *words, **bucket)
+    listed = terminal.ok("runs", "list", "--json", *words, **bucket).json
+    assert [(run["experiment"], run["status"]) for run in listed] == [("again", "finished"), ("exp", "finished")]
+    assert terminal.ok("logs", "again", "-f", "-n", "1", *words, **bucket).out == "two\n"
+    assert terminal.ok("runs", "show", "again", "--json", *words, **bucket).json["repeats"] == "exp@1"
+    terminal.ok("runs", "rm", "exp@1", "--yes", *words, **bucket)
+    assert [run["experiment"] for run in terminal.ok("runs", "list", "--json", *words, **bucket).json] == ["again"]

@@ -84,12 +84,11 @@ def test_each_value_names_its_source(load, tmp_path):
         {"STUDIOML_USER": "ben"},
         options={"queue": "gpu"},
     )
-    sources = {row.key: row.source for row in config.settings()}
+    sources = {row.key: row.source for row in config.settings() if row.source}
     file = str(tmp_path / "home" / "config.yaml")
     assert sources == {
-        "home": "STUDIOML_HOME", "storage": file, "storage.project": file, "storage.credentials": "",
-        "storage.endpoint": "", "gracePeriod": file, "user": "STUDIOML_USER", "queue": "--queue",
-        "saveWorkspaceFrequency": "", "compression": "", "defaultArtifacts": "",
+        "home": "STUDIOML_HOME", "storage": file, "storage.project": file, "gracePeriod": file,
+        "user": "STUDIOML_USER", "queue": "--queue",
     }  # fmt: skip
 
 
