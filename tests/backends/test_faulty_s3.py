@@ -82,3 +82,24 @@ def test_a_server_that_speaks_no_tls_is_not_asked_again(service, keys):
         store.prepare()
     assert not isinstance(caught.value, TransientError)
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("methods", "missing", "too_many"),
+    [
+        ((), (), ("delete", "overwrite")),
+        (("DELETE",), (), ("overwrite",)),
+        (("PUT", "PUT", "DELETE"), ("create",), ()),
+        (("PUT", "HEAD", "GET", "PUT", "DELETE"), ("create", "read", "list"), ()),
+    ],
+)
+def test_what_is_denied_is_no_right(bare, service, methods, missing, too_many):
+    service.arm(*(Fault(method, status=403) for method in methods))
+    found = bare.rights(trial=True)
+    assert (found.missing, found.too_many) == (missing, too_many)
+
+
+def test_rights_that_can_not_be_tried_out_are_no_guess(bare, service):
+    service.arm(Fault("HEAD", status=503))
+    with pytest.raises(TransientError):
+        bare.rights(trial=True)

@@ -158,3 +158,11 @@ def test_keys_in_the_usual_file_are_found(open_bucket, new_bucket, nobody, keys)
     store = open_bucket(new_bucket())
     store.prepare()
     assert list(store.list("")) == []
+
+
+def test_rights_are_tried_out_on_an_object_of_ones_own(store):
+    assert store.rights(trial=False) is None
+    found = store.rights(trial=True)
+    assert found.too_many == ("delete", "overwrite")
+    assert found.missing == ()
+    assert list(store.list("")) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from studio_cas.backends.opening import open_backend
+from studio_cas.testing.faulty_gcs import FaultyGcs
+from studio_cas.testing.faulty_http import BUCKET, serve
 from studio_cas.testing.s3_server import CREATE_ONLY, IGNORES_PRECONDITIONS, installed, s3_server
 
 SCRIPT = """
@@ -79,6 +81,9 @@ def test_the_doctor_looks_at_the_bucket(terminal, bucket):
     assert "ok    overwriting: what exists is not overwritten" in tested
     assert "ok    clock:" in tested
     assert "warn  store: no store at" in tested
+    if bucket.startswith("s3:"):  # the emulator of the other one does not tell
+        assert "warn  rights: create, read, list, delete, overwrite\n" in tested
+        assert "not needed to run, push and pull: delete, overwrite" in tested
     assert "warn  store: no store at" in terminal.ok("doctor", "--store", bucket).out
 
 
@@ -116,7 +121,9 @@ def test_a_credential_that_may_not_delete_is_enough(terminal, weights, unusual):
     terminal.ok("pull", "other/w", "back", "--store", unusual)
     (terminal.folder / "train.py").write_text(SCRIPT)
     terminal.ok("run", "--store", unusual, "-c", "weights:w", "-e", "run", "--reuse", "exp/w:old", "train.py")
-    assert "may not delete" in terminal.ok("doctor", "--store", unusual, "--write-test").out
+    doctor = terminal.ok("doctor", "--store", unusual, "--write-test").out
+    assert "may not delete" in doctor
+    assert "ok    rights: create, read, list\n" in doctor
 
 
 def test_secrets_are_in_no_output_and_no_record(terminal, weights, s3_server):
@@ -143,3 +150,44 @@ def test_secrets_are_in_no_output_and_no_record(terminal, weights, s3_server):
     store.close()
     assert len(stored) > 5
     assert not [content for content in stored if canary.encode() in content]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "said"),
+    [
+        ({"objects.create", "objects.get", "objects.list"}, "ok    rights: create, read, list\n"),
+        ({"objects.get", "objects.list"}, "ok    rights: read, list\n"),
+        (
+            {"objects.create", "objects.get", "objects.list", "objects.delete", "buckets.setIamPolicy"},
+            (
+                "warn  rights: create, read, list, delete, overwrite, administer the bucket\n"
+                "      -> not needed to run, push and pull: delete, overwrite, administer the bucket; "
+            ),
+        ),
+        (set(), "ok    rights: nothing"),
+    ],
+)
+def test_the_doctor_asks_which_rights_there_are_and_writes_nothing(terminal, permissions, said):
+    with serve(FaultyGcs) as gcs:
+        gcs.permissions = frozenset(f"storage.{name}" for name in permissions)
+        shown = terminal.ok("doctor", "--store", f"gs://{BUCKET}", STORAGE_EMULATOR_HOST=gcs.endpoint).out
+        assert said in shown
+        assert gcs.objects == {}
+        assert {method for method, _ in gcs.requests} == {"GET"}
+
+
+def test_the_doctor_names_where_keys_were_found(terminal, s3_server):
+    bucket = f"s3://{s3_server.new_bucket()}"
+    terminal.environment.update(s3_server.environment)
+    assert "ok    credentials: AWS, by env\n" in terminal.run("doctor", "--store", bucket).out
+    del terminal.environment["AWS_ACCESS_KEY_ID"]
+    missing = terminal.run("doctor", "--store", bucket)
+    assert missing.code == 1
+    assert "fail  credentials: no AWS credentials\n      -> run aws configure" in missing.out
+    (terminal.folder / "keys").write_text("[default]\nSECRET\n")
+    (terminal.folder / "keys").chmod(0o600)
+    (terminal.folder / "mine.yaml").write_text("storage: {type: s3, bucket: bucket, credentials: keys}\n")
+    wrong = terminal.run("doctor", "--config", "mine.yaml")
+    assert "fail  credentials: " in wrong.out
+    assert "not a file of AWS keys" in wrong.out
+    assert "SECRET" not in wrong.out + wrong.err

@@ -56,7 +56,7 @@ class Bucket(ABC):
     """
 
     scheme: ClassVar[str]
-    rights: ClassVar[str]
+    to_ask_for: ClassVar[str]
     """What to ask a bucket's owner for."""
 
     def __init__(self, bucket: str, prefix: str, page: int) -> None:
@@ -259,7 +259,7 @@ class Bucket(ABC):
         if not isinstance(error, PermissionDeniedError) or refusal.advice:
             return error
         return PermissionDeniedError(
-            f"{error}. Ask its owner for {self.rights}; or, if the bucket "
+            f"{error}. Ask its owner for {self.to_ask_for}; or, if the bucket "
             "is not yours (all users share one space of names), choose another name"
         )
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
 from studio_cas.backends.answers import RefusalError
 from studio_cas.backends.base import ObjectStat
 from studio_cas.backends.bucket import PAGE, Bucket, Page
+from studio_cas.backends.rights import ADMINISTER, CREATE, DELETE, LIST, OVERWRITE, READ, Rights
 from studio_cas.errors import StoreUnavailableError, StudioError, TransientError
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
     from studio_cas.backends.gcs_client import Client
     from studio_cas.ids import Buffer
+
+_PERMISSIONS: Final = {
+    "storage.objects.create": CREATE,
+    "storage.objects.get": READ,
+    "storage.objects.list": LIST,
+    "storage.objects.delete": DELETE,
+    "storage.buckets.delete": ADMINISTER,
+    "storage.buckets.update": ADMINISTER,
+    "storage.buckets.setIamPolicy": ADMINISTER,
+}
 
 
 class GcsBackend(Bucket):
@@ -32,7 +43,7 @@ class GcsBackend(Bucket):
     """
 
     scheme: ClassVar[str] = "gs"
-    rights: ClassVar[str] = "the roles Storage Object Viewer and Storage Object Creator"
+    to_ask_for: ClassVar[str] = "the roles Storage Object Viewer and Storage Object Creator"
 
     def __init__(
         self,
@@ -53,6 +64,22 @@ class GcsBackend(Bucket):
         """Close the connections."""
         if "_client" in self.__dict__:
             self._client.close()
+
+    def rights(self, *, trial: bool) -> Rights | None:
+        """What the service says, for the bucket as a whole; None where it says nothing, as emulators do.
+
+        Rights that hold for a folder only are not seen.
+        """
+        del trial
+        path, asked = f"/storage/v1/b/{self._bucket}/iam/testPermissions", list(_PERMISSIONS)
+        try:
+            answer = self._json("GET", path, permissions=asked)
+        except RefusalError:
+            return None
+        held = {_PERMISSIONS[name] for name in answer.get("permissions", ()) if name in _PERMISSIONS}
+        if {CREATE, DELETE} <= held:
+            held.add(OVERWRITE)  # here this takes both
+        return Rights(frozenset(held), frozenset(_PERMISSIONS.values()) | {OVERWRITE})
 
     @cached_property
     def _client(self) -> Client:

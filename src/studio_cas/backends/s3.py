@@ -6,15 +6,19 @@ service that ignores the condition is found by `probe`.
 
 from __future__ import annotations
 
+import secrets
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from studio_cas.backends.answers import NOT_FOUND, RefusalError, explain
 from studio_cas.backends.base import ObjectStat
 from studio_cas.backends.bucket import PAGE, Bucket, Page
+from studio_cas.backends.probe import TRIALS
+from studio_cas.backends.rights import CREATE, DELETE, LIST, OVERWRITE, READ, Rights
 from studio_cas.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from studio_cas.backends.s3_client import Client
@@ -34,7 +38,7 @@ class S3Backend(Bucket):
     """
 
     scheme: ClassVar[str] = "s3"
-    rights: ClassVar[str] = "s3:ListBucket on the bucket, and s3:GetObject and s3:PutObject on its objects"
+    to_ask_for: ClassVar[str] = "s3:ListBucket on the bucket, and s3:GetObject and s3:PutObject on its objects"
 
     def __init__(
         self,
@@ -56,6 +60,34 @@ class S3Backend(Bucket):
         """Close the connections."""
         if "_client" in self.__dict__:
             self._client.close()
+
+    def rights(self, *, trial: bool) -> Rights | None:
+        """What can be done with an object of our own; None without a trial, as S3 does not tell."""
+        if not trial:
+            return None
+        from studio_cas.backends.s3_upload import md5
+
+        name = f"{self._prefix}{TRIALS}{secrets.token_hex(16)}"
+        where = {"Bucket": self._bucket, "Key": name}
+        trials: dict[str, Callable[[], object]] = {
+            CREATE: lambda: self._put_object(name, [b"1"]),
+            READ: lambda: self._stat_object(name),
+            LIST: lambda: self._list_page(name, 1, "", folders=False),
+            OVERWRITE: lambda: self._client.request("put_object", **where, Body=b"2", ContentMD5=md5([b"2"])),
+            DELETE: lambda: self._client.request("delete_object", **where),
+        }
+        held = frozenset(right for right, work in trials.items() if self._may(work))
+        return Rights(held, frozenset(trials))
+
+    def _may(self, work: Callable[[], object]) -> bool:
+        try:
+            work()
+        except RefusalError as refusal:
+            if refusal.means == "denied":
+                return False
+            if refusal.status != NOT_FOUND:  # which answers to whoever may ask
+                raise explain(refusal, f"{self.url}: the rights can not be tried out") from refusal
+        return True
 
     @cached_property
     def _client(self) -> Client:

@@ -54,3 +54,15 @@ def _invalid(file: Path) -> StoreUnavailableError:
     return StoreUnavailableError(
         f"{file} is not a file of AWS keys: write the lines aws_access_key_id = … and aws_secret_access_key = …"
     )
+
+
+def found_by() -> str:
+    """How Amazon's tools find a credential on this machine (`env`, `sso`, `iam-role`, …); "" where they find none."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
+    try:
+        found = Session().get_credentials()
+    except BotoCoreError:
+        return ""
+    return str(found.method) if found else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studio_cas.cli import checks
+from studio_cas.cli import checks, store_checks
 from studio_cas.cli.commands import new_app
 from studio_cas.cli.rendering import print_json, printable
 from studio_cas.cli.session import Session, session_of
@@ -56,6 +56,6 @@ def _examine(session: Session, *, write_test: bool) -> Iterator[Finding]:
         text = str(config.file or "none, defaults are used")
         yield checks.Finding("configuration", "warn" if config.warnings else "ok", text, "; ".join(config.warnings))
         yield from checks.check_home(config.home)
-        yield from checks.check_credentials(config.storage)
-        yield from checks.check_store(config, write_test=write_test)
+        yield from store_checks.check_credentials(config.storage)
+        yield from store_checks.check_store(config, write_test=write_test)
     yield from checks.check_system()

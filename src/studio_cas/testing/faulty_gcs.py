@@ -17,7 +17,9 @@ _OBJECT: Final = re.compile(r"(?:/upload|/download)?/storage/v1/b/[^/]+/o(?:/([^
 
 
 class FaultyGcs(FaultyService):
-    """The JSON API, as far as a store needs it."""
+    """The JSON API, as far as a store needs it. `permissions` is what it says of every credential."""
+
+    permissions: frozenset[str] = frozenset()
 
     def answer(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
         """Status, headers and body for a request, when nothing goes wrong."""
@@ -25,6 +27,9 @@ class FaultyGcs(FaultyService):
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         match = _OBJECT.fullmatch(url.path)
         with self.lock:
+            if url.path.endswith("/iam/testPermissions"):
+                asked = parse_qs(url.query).get("permissions", [])
+                return _json({"permissions": [name for name in asked if name in self.permissions]})
             if match is None and method == "POST":
                 self.bucket_exists = True
                 return _json({})
