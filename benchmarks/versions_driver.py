@@ -86,9 +86,14 @@ def make(scene: str, folder: str, home: str, size: str, versions: str, merge: st
             stored.append(result.bytes_stored)
         counts = backend.counts
     return {
-        "seconds": sorted(seconds)[len(seconds) // 2], "slowest": max(seconds), "creates": max(creates),
-        "read": max(reads), "stored": sum(stored), "fetched": counts.bytes_in,
-    }  # fmt: skip
+        "seconds": sorted(seconds)[len(seconds) // 2],
+        "slowest": max(seconds),
+        "creates": sum(creates) / len(creates),
+        "most": max(creates),
+        "read": max(reads),
+        "stored": sum(stored),
+        "fetched": counts.bytes_in,
+    }
 
 
 def push(folder: str, home: str) -> dict[str, Any]:
