@@ -287,7 +287,7 @@ class Ingest:
         self._copied_bytes += len(stored)
         return self._append(chunks, codec, [stored])
 
-    def grouped(self, chunks: list[tuple[bytes, Buffer]]) -> dict[bytes, Place]:
+    def grouped(self, chunks: list[tuple[bytes, bytes]]) -> dict[bytes, Place]:
         """Append small chunks (id, plain bytes), which share a frame; their places."""
         rows = [(chunk_id, len(plain)) for chunk_id, plain in chunks]
         codec, parts = self._frame(b"".join(plain for _, plain in chunks))

@@ -25,9 +25,10 @@ from studio_cas.store.guard import CondemnedError
 from studio_cas.store.ingest import Ingest
 from studio_cas.worktree import statcache
 from studio_cas.worktree.ignore import matcher
-from studio_cas.worktree.merge import DamagedError, Merge
+from studio_cas.worktree.merge import Merge
 from studio_cas.worktree.reading import Content, Failure, FileReader
 from studio_cas.worktree.remembered import Cursor, Entry, Parent
+from studio_cas.worktree.repack import DamagedError
 from studio_cas.worktree.scan import Row, parent_below, scan
 from studio_cas.worktree.source import Rows, open_root, pruned
 from studio_cas.worktree.tree_writer import FILES, Item, TreeWriter

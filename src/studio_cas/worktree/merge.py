@@ -20,7 +20,7 @@ from studio_cas.formats import leaf as leaves
 from studio_cas.store import damage, merging
 from studio_cas.store.merging import Used
 from studio_cas.worktree import repack
-from studio_cas.worktree.repack import Source
+from studio_cas.worktree.repack import DamagedError, Source
 from studio_cas.worktree.tree_writer import TreeWriter
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
     from studio_cas.store.ingest import Ingest
     from studio_cas.store.store import Store
     from studio_cas.worktree.statcache import Block, StateReader, StateWriter
-
-
-class DamagedError(Exception):
-    """Packs are damaged, in a sentence each: capture again, without what lies in them."""
-
-    def __init__(self, packs: dict[PackId, str]) -> None:
-        super().__init__("; ".join(packs.values()))
-        self.packs = packs
 
 
 class Merge:
@@ -90,13 +82,14 @@ class Merge:
         self._opened.callback(self.state.abandon)
         self._opened.callback(written.close)
         self._opened.callback(state.abandon)
-        copied = repack.copy(self._store, self._ingest, _wanted(written, packs))
-        if copied.damaged:
-            damage.remember(self._store, copied.damaged)
-            raise DamagedError(copied.damaged)
+        try:
+            places = repack.copy(self._store, self._ingest, _wanted(written, packs))
+        except DamagedError as error:
+            damage.remember(self._store, error.packs)
+            raise
         tree = TreeWriter(self._ingest, state, lambda _: None)
         for block in written.blocks():
-            _rewrite(tree, written, block, copied.places, packs, trees)
+            _rewrite(tree, written, block, places, packs, trees)
         merged = tree.finish(is_file=root.is_file)
         if merged.manifest_id() != root.manifest_id():  # the disk lost a part of the stat cache
             return root

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from studio_cas.formats.leaf import Place
-    from studio_cas.ids import Buffer, PackId
+    from studio_cas.ids import PackId
     from studio_cas.store.ingest import Ingest
     from studio_cas.store.store import Store
     from studio_cas.worktree.plan import FrameRead, RangeRead
@@ -39,42 +39,46 @@ class Source(NamedTuple):
     length: int
 
 
-class Piece(NamedTuple):
-    """A frame to copy: its chunks (id, length) and stored bytes; or, without a codec, the plain bytes of one chunk."""
+class Frame(NamedTuple):
+    """A frame of a pack, verified: what is wanted of it, and its stored bytes; `whole` where it is copied as it is."""
 
-    chunks: list[tuple[bytes, int]]
-    data: Buffer
-    codec: int | None
-
-
-class Copied(NamedTuple):
-    """Where the chunks lie now; or the packs that are damaged, and how."""
-
-    places: dict[bytes, Place]
-    damaged: dict[PackId, str]
+    wanted: list[Wanted]
+    stored: memoryview
+    plain: int
+    codec: int
+    whole: bool
 
 
-def copy(store: Store, ingest: Ingest, wanted: Mapping[bytes, Source]) -> Copied:
-    """Append the chunks to the data pack of `ingest`, in the order of `wanted`; none of them where a pack is damaged.
+class DamagedError(Exception):
+    """Packs are damaged, in a sentence each: capture again, without what lies in them."""
 
-    Everything is held in memory until all of it was verified. Raises what the store raises, but for damage.
+    def __init__(self, packs: dict[PackId, str]) -> None:
+        super().__init__("; ".join(packs.values()))
+        self.packs = packs
+
+
+def copy(store: Store, ingest: Ingest, wanted: Mapping[bytes, Source]) -> dict[bytes, Place]:
+    """Append the chunks to the data pack of `ingest`, in the order of `wanted`; where they lie now.
+
+    All frames are held in memory, as they are stored, until the last is verified. Raises DamagedError, then nothing was
+    appended, and what the store raises otherwise.
     """
-    pieces: list[Piece] = []
+    found: list[Frame] = []
     damaged: dict[PackId, str] = {}
-    for read, found in _read_all(store, wanted):
-        if isinstance(found, str):
-            damaged[read.pack] = f"pack {read.pack.hex()} is damaged ({found})"
+    for read, answer in _read_all(store, wanted):
+        if isinstance(answer, str):
+            damaged[read.pack] = f"pack {read.pack.hex()} is damaged ({answer})"
         else:
-            pieces += found
+            found += answer
     if damaged:
-        return Copied({}, damaged)
+        raise DamagedError(damaged)
     rank = {chunk_id: index for index, chunk_id in enumerate(wanted)}
-    pieces.sort(key=lambda piece: min(rank[chunk_id] for chunk_id, _ in piece.chunks))
-    return Copied(_append(ingest, pieces), {})
+    found.sort(key=lambda frame: min(rank[one.chunk_id] for one in frame.wanted))
+    return _append(ingest, found)
 
 
-def _read_all(store: Store, wanted: Mapping[bytes, Source]) -> Iterable[tuple[RangeRead, list[Piece] | str]]:
-    """Each range with the pieces in it, or with what is wrong with it."""
+def _read_all(store: Store, wanted: Mapping[bytes, Source]) -> Iterable[tuple[RangeRead, list[Frame] | str]]:
+    """Each range with the frames in it, or with what is wrong with it."""
     from concurrent.futures import ThreadPoolExecutor
 
     chunks = [
@@ -85,48 +89,48 @@ def _read_all(store: Store, wanted: Mapping[bytes, Source]) -> Iterable[tuple[Ra
         return list(zip(reads, pool.map(lambda read: _read(store, read), reads), strict=True))
 
 
-def _read(store: Store, read: RangeRead) -> list[Piece] | str:
+def _read(store: Store, read: RangeRead) -> list[Frame] | str:
     try:
         data = memoryview(store.backend.read(keys.pack(read.pack), read.offset, read.end - read.offset))
-        pieces = []
-        for frame in read.frames:
-            start = frame.offset - read.offset
-            pieces += _pieces(frame, data[start : start + frame.stored])
+        return [_verified(frame, data[frame.offset - read.offset :][: frame.stored]) for frame in read.frames]
     except NotFoundError:
         return "it is missing from the store"
     except CorruptError as error:
         return str(error)
-    return pieces
 
 
-def _pieces(frame: FrameRead, stored: memoryview) -> list[Piece]:
-    """What is wanted of a frame, verified. Raises CorruptError."""
+def _verified(frame: FrameRead, stored: memoryview) -> Frame:
+    """Raises CorruptError."""
     plain = memoryview(frames.decode(frame.codec, stored, frame.plain))
     for one in frame.wanted:
-        if digest(plain[one.inner : one.inner + one.length]) != one.chunk_id:
+        if digest(_piece(plain, one)) != one.chunk_id:
             message = "a chunk is not what its id says"
             raise CorruptError(message)
-    ordered = sorted(frame.wanted, key=lambda one: one.inner)
-    if sum(one.length for one in ordered) == frame.plain and (frame.plain >= WHOLE or frame.codec == Codec.PLANES):
-        return [Piece([(one.chunk_id, one.length) for one in ordered], stored, frame.codec)]
-    return [
-        Piece([(one.chunk_id, one.length)], bytes(plain[one.inner : one.inner + one.length]), None) for one in ordered
-    ]
+    wanted = sorted(frame.wanted, key=lambda one: one.inner)
+    full = sum(one.length for one in wanted) == frame.plain
+    whole = full and (frame.plain >= WHOLE or frame.codec == Codec.PLANES)
+    return Frame(wanted, stored, frame.plain, frame.codec, whole)
 
 
-def _append(ingest: Ingest, pieces: list[Piece]) -> dict[bytes, Place]:
+def _piece(plain: memoryview, one: Wanted) -> memoryview:
+    return plain[one.inner : one.inner + one.length]
+
+
+def _append(ingest: Ingest, found: list[Frame]) -> dict[bytes, Place]:
     places: dict[bytes, Place] = {}
-    loose: list[Piece] = []
+    group: list[tuple[bytes, bytes]] = []
     size = 0
-    for piece in pieces:
-        if piece.codec is not None:
-            places |= ingest.copied(piece.chunks, piece.codec, piece.data)
+    for frame in found:
+        if frame.whole:
+            places |= ingest.copied([(one.chunk_id, one.length) for one in frame.wanted], frame.codec, frame.stored)
             continue
-        if loose and size + len(piece.data) > GROUP_SIZE:
-            places |= ingest.grouped([(one.chunks[0][0], one.data) for one in loose])
-            loose, size = [], 0
-        loose.append(piece)
-        size += len(piece.data)
-    if loose:
-        places |= ingest.grouped([(one.chunks[0][0], one.data) for one in loose])
+        plain = memoryview(frames.decode(frame.codec, frame.stored, frame.plain))
+        for one in frame.wanted:
+            if group and size + one.length > GROUP_SIZE:
+                places |= ingest.grouped(group)
+                group, size = [], 0
+            group.append((one.chunk_id, bytes(_piece(plain, one))))
+            size += one.length
+    if group:
+        places |= ingest.grouped(group)
     return places
