@@ -7,12 +7,12 @@ import os
 import platform
 import re
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from studio_cas.experiment.asking import answer_of
 from studio_cas.experiment.resources import measure_resources
 from studio_cas.formats.experiment import Git, Started
 
@@ -79,7 +79,7 @@ def ask_python(python: str) -> tuple[str, dict[str, str]]:
     """Version and packages of a Python; nothing where it does not answer."""
     if python == sys.executable:
         return platform.python_version(), installed_packages()
-    answer = _run([python, "-c", _QUESTION], Path("/"))
+    answer = answer_of([python, "-c", _QUESTION], Path("/"), TIMEOUT)
     try:
         version, packages = json.loads(answer or "")
     except ValueError:
@@ -147,23 +147,4 @@ def without_secret(url: str) -> str:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    return _run(["git", *words], folder)
-
-
-def _run(command: list[str], folder: Path) -> str | None:
-    """The output of a command, None where it failed. Git is told to take no lock: it would write in the repository."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(  # noqa: S603  # our own words
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=False,
-            start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+    return answer_of(["git", *words], folder, TIMEOUT)

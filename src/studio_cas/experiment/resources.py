@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from studio_cas.experiment.asking import answer_of
 from studio_cas.formats.experiment import Gpu, Resources
 
 GPU_TIMEOUT = 5.0  # seconds; a driver that hangs must not keep a run from ending
@@ -43,18 +43,7 @@ def find_gpus() -> tuple[Gpu, ...]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
-    try:
-        done = subprocess.run(  # noqa: S603  # found on the PATH, with our own words
-            [program, *_QUERY],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GPU_TIMEOUT,
-            check=False,
-            start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return parse_gpus(done.stdout.decode("utf-8", "replace")) if done.returncode == 0 else ()
+    return parse_gpus(answer_of([program, *_QUERY], Path("/"), GPU_TIMEOUT) or "")
 
 
 def parse_gpus(text: str) -> tuple[Gpu, ...]:
