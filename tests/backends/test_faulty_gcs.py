@@ -83,3 +83,15 @@ def test_an_answer_that_is_no_answer_is_transient(bare, service):
     service.arm(Fault("GET", "less"))
     with pytest.raises(TransientError, match="JSON"):
         bare.prepare()
+
+
+def test_rights_of_the_folder_count_too(service):
+    store = GcsBackend(BUCKET, "team", endpoint=service.endpoint)
+    service.permissions = frozenset({"storage.objects.create", "storage.objects.get", "storage.objects.list"})
+    service.arm(Fault("GET", status=403))  # about the bucket
+    found = store.rights(trial=False)
+    assert (found.missing, found.too_many) == ((), ())
+    assert service.requests[-1][1].startswith(f"/storage/v1/b/{BUCKET}/managedFolders/team%2F/iam/testPermissions?")
+    service.arm(*[Fault("GET", status=403)] * 2)
+    assert store.rights(trial=False) is None
+    store.close()

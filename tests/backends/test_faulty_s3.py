@@ -2,7 +2,7 @@
 
 import pytest
 
-from studio_cas.errors import PermissionDeniedError, StoreUnavailableError, TransientError
+from studio_cas.errors import ObjectExistsError, PermissionDeniedError, StoreUnavailableError, TransientError
 from studio_cas.testing.fault_contract import CONTENT, TIMEOUT, FaultContract
 from studio_cas.testing.faulty_http import BUCKET, Fault, serve
 from studio_cas.testing.faulty_s3 import FaultyS3
@@ -103,3 +103,15 @@ def test_rights_that_can_not_be_tried_out_are_no_guess(bare, service):
     service.arm(Fault("HEAD", status=503))
     with pytest.raises(TransientError):
         bare.rights(trial=True)
+
+
+def test_a_service_that_knows_no_precondition_says_so(bare, service):
+    service.arm(Fault("PUT", status=501, message="a header is not implemented", reason="NotImplemented"))
+    with pytest.raises(StoreUnavailableError, match="only where there is none"):
+        bare.create("a", [b"1"])
+
+
+def test_another_way_to_say_that_an_object_exists_is_understood(bare, service):
+    service.arm(Fault("PUT", status=304, message="not modified"))
+    with pytest.raises(ObjectExistsError):
+        bare.create("a", [b"1"])

@@ -233,8 +233,8 @@ class Bucket(ABC):
                 return
 
     def _look(self) -> None:
-        """Ask the bucket for one name: the cheapest question that needs no more than the right to read."""
-        self._list_page("", 1, "", folders=False)
+        """Ask the bucket for one of our names: the cheapest question that needs no more than the right to read them."""
+        self._list_page(self._prefix, 1, "", folders=False)
         self._bucket_seen = True
 
     def _failed(self, refusal: RefusalError, what: str, key: str = "") -> StudioError:

@@ -66,20 +66,29 @@ class GcsBackend(Bucket):
             self._client.close()
 
     def rights(self, *, trial: bool) -> Rights | None:
-        """What the service says, for the bucket as a whole; None where it says nothing, as emulators do.
+        """What the service says for the bucket, and for the managed folder of the prefix; None where it says nothing.
 
-        Rights that hold for a folder only are not seen.
+        Emulators say nothing. Rights that hold for folders further down or up are not seen.
         """
         del trial
-        path, asked = f"/storage/v1/b/{self._bucket}/iam/testPermissions", list(_PERMISSIONS)
+        places = [f"/storage/v1/b/{self._bucket}/iam/testPermissions"]
+        if self._prefix:
+            folder = quote(self._prefix, safe="")
+            places.append(f"/storage/v1/b/{self._bucket}/managedFolders/{folder}/iam/testPermissions")
+        answers = [self._permissions(place) for place in places]
+        if all(answer is None for answer in answers):
+            return None
+        held = frozenset().union(*(answer for answer in answers if answer is not None))
+        overwriting = {OVERWRITE} if {CREATE, DELETE} <= held else set()  # here this takes both
+        return Rights(held | overwriting, frozenset(_PERMISSIONS.values()) | {OVERWRITE})
+
+    def _permissions(self, place: str) -> frozenset[str] | None:
+        asked = [name for name in _PERMISSIONS if ".objects." in name or "managedFolders" not in place]
         try:
-            answer = self._json("GET", path, permissions=asked)
+            answer = self._json("GET", place, permissions=asked)
         except RefusalError:
             return None
-        held = {_PERMISSIONS[name] for name in answer.get("permissions", ()) if name in _PERMISSIONS}
-        if {CREATE, DELETE} <= held:
-            held.add(OVERWRITE)  # here this takes both
-        return Rights(frozenset(held), frozenset(_PERMISSIONS.values()) | {OVERWRITE})
+        return frozenset(_PERMISSIONS[name] for name in answer.get("permissions", ()) if name in _PERMISSIONS)
 
     @cached_property
     def _client(self) -> Client:

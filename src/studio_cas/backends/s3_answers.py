@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from studio_cas.backends.answers import Meaning
 
+_NOT_MODIFIED: Final = 304  # what some services answer to a create of what exists
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _PASSING_CODES: Final = frozenset(
     {"SlowDown", "RequestTimeout", "RequestTimeTooSlow", "InternalError", "ServiceUnavailable", "ThrottlingException"}
@@ -40,6 +41,7 @@ _ADVICE: Final = {
     "AuthorizationHeaderMalformed": "set `region:` in the storage section to the bucket's",
     "IllegalLocationConstraintException": "set `region:` in the storage section to where the bucket shall be",
     "InvalidBucketName": "a bucket's name has 3 to 63 lower-case letters, digits, '-' and '.'",
+    "NotImplemented": "the service can not create an object only where there is none: use another one",
     "TooManyBuckets": "delete one, or use one that exists",
 }
 
@@ -64,6 +66,6 @@ def read_refusal(answer: Mapping[str, Any]) -> RefusalError:
 def _meaning(status: int, code: str) -> Meaning:
     if status in PASSING or code in _PASSING_CODES:
         return "passing"
-    if status == PRECONDITION_FAILED:
+    if status in {PRECONDITION_FAILED, _NOT_MODIFIED}:
         return "exists"
     return "denied" if status in {UNAUTHORIZED, FORBIDDEN} or code in _CREDENTIAL_ADVICE else "other"

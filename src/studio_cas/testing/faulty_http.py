@@ -133,10 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        if status != HTTPStatus.NO_CONTENT and "Content-Length" not in headers:
+        bodiless = status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+        if not bodiless and "Content-Length" not in headers:
             self.send_header("Content-Length", str(len(content if cut == "short" else part)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and not bodiless:
             with suppress(OSError):
                 self.wfile.write(part)
         self.close_connection = cut == "short"
