@@ -59,6 +59,33 @@ def test_a_pull_goes_to_the_tag_or_to_the_last_part_of_the_path(terminal, weight
     assert (terminal.folder / "deep" / "config.json").exists()
 
 
+def test_a_single_file_goes_into_a_folder_that_is_written_with_a_slash(terminal, weights):
+    terminal.ok("push", weights, "exp/w")
+    terminal.ok("push", weights / "notes.txt", "exp/file")
+    for number, name in enumerate(["exp/w/notes.txt", "exp/file", "exp/w/deep/config.json", "exp/w/latest"]):
+        terminal.ok("pull", name, f"there-{number}/")
+    assert (terminal.folder / "there-0" / "notes.txt").read_text() == "loss 0.5\n"
+    assert (terminal.folder / "there-1" / "notes.txt").read_text() == "loss 0.5\n"
+    assert (terminal.folder / "there-2" / "config.json").exists()
+    assert (terminal.folder / "there-3" / "latest").is_symlink()
+    terminal.ok("pull", "exp/w/deep", "there-4/")
+    assert (terminal.folder / "there-4" / "config.json").exists()
+    terminal.ok("pull", "exp/w/notes.txt", "plain")
+    assert (terminal.folder / "plain").is_file()
+
+
+def test_a_file_that_is_being_written_is_named(terminal, weights):
+    with (weights / "busy").open("w") as busy:
+        busy.write("half")
+        busy.flush()
+        outcome = terminal.run("push", weights, "exp/w")
+        alone = terminal.fails(9, "push", weights / "busy", "exp/busy")
+    assert outcome.code == 8
+    assert "studio: busy is still being written: its earlier content stands, if it has any\n" in outcome.err
+    assert "busy could not be captured: it is still being written" in alone.err
+    assert "busy" not in terminal.ok("ls", "exp/w").out
+
+
 def test_a_pull_over_a_pull_updates_it_deletions_included(terminal, weights):
     terminal.ok("push", weights, "exp/w")
     terminal.ok("pull", "exp/w", "back")
@@ -209,6 +236,7 @@ def test_an_unknown_name_ends_with_4_and_names_what_there_is(terminal, weights):
     terminal.ok("push", weights, "exp/data")
     assert "data, weights" in terminal.fails(4, "pull", "exp/wieghts").err
     assert "exp" in terminal.fails(4, "pull", "epx/weights").err
+    assert "has no version -1: it has 1 in all" in terminal.fails(4, "pull", "exp/weights@-1").err
     assert "latest is 1" in terminal.fails(4, "pull", "exp/weights@7").err
     assert "nothing.txt" in terminal.fails(4, "pull", "exp/weights/nothing.txt").err
     assert "nothing.txt" in terminal.fails(4, "cat", "exp/weights/nothing.txt").err

@@ -20,6 +20,7 @@ from studio_cas.cli.session import session_of
 if TYPE_CHECKING:
     from studio_cas.formats.spec import Spec
     from studio_cas.formats.version import Version
+    from studio_cas.store.store import Store
     from studio_cas.worktree.materialise import MaterialiseResult
 
 
@@ -65,6 +66,8 @@ def pull(
     target = local_path(dest, "DEST") if dest is not None else _default_destination(spec)
     with session_of(ctx).open_store() as store:
         version = resolve_spec(store, spec)
+        if dest is not None and dest.endswith("/") and not target.exists():
+            target = _inside(store, version, spec, target)
         result = materialise(
             store,
             version,
@@ -84,6 +87,15 @@ def pull(
 
 def _default_destination(spec: Spec) -> Path:
     return Path(os.fsdecode(spec.path.rsplit(b"/", 1)[-1]) or spec.tag)
+
+
+def _inside(store: Store, version: Version, spec: Spec, folder: Path) -> Path:
+    """Where a pull to the missing `folder` goes: a single file goes into it, with the name that it has."""
+    from studio_cas.worktree.listing import entries
+
+    first = next(entries(store, version, spec.path), None)
+    single = first is not None and first.kind != "folder" and (version.is_file or first.path == spec.path)
+    return folder / os.fsdecode(first.path.rsplit(b"/", 1)[-1]) if first is not None and single else folder
 
 
 def _show(version: Version, result: MaterialiseResult, *, dry_run: bool, as_json: bool) -> None:

@@ -98,10 +98,12 @@ def _record(result: CaptureResult) -> dict[str, Any]:
 
 
 def _complain(result: CaptureResult) -> int:
+    from studio_cas.worktree.steady import STILL_WRITTEN
+
     for sentence in result.damaged:
         print(f"studio: {sentence}: what lay in it was read again; earlier versions may need it", file=sys.stderr)
     for path in result.skipped:
         print(f"studio: {printable(path)}", file=sys.stderr)
     for path in result.stale:
-        print(f"studio: {printable(path)}: was being written, and is left as it was before", file=sys.stderr)
+        print(f"studio: {printable(path)} {STILL_WRITTEN}", file=sys.stderr)
     return IncompleteError.exit_code if result.skipped or result.stale else 0

@@ -53,8 +53,10 @@ def report(result: RunResult, *, quiet: bool) -> None:
 def _report_left_out(outcome: Outcome) -> None:
     if outcome.result is None:
         return
+    from studio_cas.worktree.steady import STILL_WRITTEN
+
     left_out = list(outcome.result.skipped)
-    left_out += [f"{path} is still being written: its earlier content stands" for path in outcome.result.stale]
+    left_out += [f"{path} {STILL_WRITTEN}" for path in outcome.result.stale]
     for sentence in left_out[:NAMES_SHOWN]:
         say(f"{outcome.artifact.tag}: {sentence}")
     if left_out[NAMES_SHOWN:]:

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from studio_cas.cli.commands import new_app
+from studio_cas.cli.naming import local_path
 from studio_cas.cli.rendering import age, counted, print_json, print_table, printable, shown, size, timestamp
 from studio_cas.cli.session import open_store, session_of
 from studio_cas.errors import NotFoundError, UsageError
@@ -91,7 +92,7 @@ def _pairs(words: list[str], ignore: tuple[str, ...]) -> tuple[Pair, ...]:
         raise UsageError("name folders and their artifacts in turn: studio sync PATH EXP/TAG [PATH EXP/TAG]...")
     pairs = []
     for path, name in zip(words[::2], words[1::2], strict=True):
-        root = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # keeps links
+        root = Path(os.path.abspath(local_path(path, "PATH")))  # noqa: PTH100  # keeps links
         if not root.exists():
             raise NotFoundError(f"there is no folder or file {root}: check the path")
         spec = parse_spec(name)
@@ -282,6 +283,8 @@ def _record(kept: Kept) -> dict[str, Any]:
 
 
 def _show_status(kept: Kept) -> None:
+    from studio_cas.worktree.steady import STILL_WRITTEN
+
     row, now = kept.status, time.time()
     who = f", process {kept.pid}" if kept.pid else ""
     print(f"{shown(kept.name)}: {kept.state}{who}, {shown(_path(kept))}")
@@ -295,7 +298,7 @@ def _show_status(kept: Kept) -> None:
     watch = row.get("watch") or {}
     if kept.live and watch:
         print(f"  watched by {watch['mode']}" + (f": {watch['reason']}" if watch.get("reason") else ""))
-    for key, sentence in (("stale", "is being written, its earlier content stands"), ("skipped", "")):
+    for key, sentence in (("stale", STILL_WRITTEN), ("skipped", "")):
         for path in row.get(key, []):
             print(f"  {shown(path)}" + (f" {sentence}" if sentence else ""))
     trouble = row.get("trouble")

@@ -183,4 +183,4 @@ def _unknown(tag: str, mapping: dict[str, str]) -> str:
     from studio_cas.config.spelling import did_you_mean
 
     known = ", ".join(sorted(mapping)) or "none"
-    return f"this run has no artifact {tag!r}{did_you_mean(tag, mapping)}; its artifacts are: {known}"
+    return f"this run has no artifact {tag!r}{did_you_mean(str(tag), mapping)}; its artifacts are: {known}"

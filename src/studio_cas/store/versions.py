@@ -96,6 +96,9 @@ def resolve_spec(store: Store, spec: Spec) -> Version:
     if _is_number(wanted) and len(wanted) < SHORTEST_PREFIX:
         return _numbered(store, spec, int(wanted), newest)
     if wanted.startswith("-") and _is_number(wanted[1:]):
+        if int(wanted[1:]) >= newest.number:
+            message = f"{spec.experiment}/{spec.tag} has no version {wanted}: it has {newest.number} in all"
+            raise NotFoundError(message)
         return _numbered(store, spec, newest.number - int(wanted[1:]), newest)
     moment = _moment(wanted)
     matching = list(_candidates(store, spec, moment, wanted))

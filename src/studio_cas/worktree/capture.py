@@ -23,7 +23,7 @@ from studio_cas.progress import Silent
 from studio_cas.store import damage, guard, versions
 from studio_cas.store.guard import CondemnedError
 from studio_cas.store.ingest import Ingest
-from studio_cas.worktree import statcache
+from studio_cas.worktree import statcache, steady
 from studio_cas.worktree.ignore import matcher
 from studio_cas.worktree.merge import Merge
 from studio_cas.worktree.reading import Content, Failure, FileReader
@@ -167,7 +167,8 @@ class _Capture:
         self._walk(Rows(rows))
         root = self._tree.finish(is_file=single is not None)
         if single is not None and not root.files and not root.leaves:
-            message = f"{self._root} could not be captured: {'; '.join(self._stale + self._skipped) or 'it went away'}"
+            reasons = [f"it {steady.STILL_WRITTEN}" for _ in self._stale] + self._skipped
+            message = f"{self._root} could not be captured: {'; '.join(reasons) or 'it went away'}"
             raise LocalIOError(message)
         manifest_id = root.manifest_id()
         if (latest := self._unchanged(root, manifest_id)) is not None:

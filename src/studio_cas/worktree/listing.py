@@ -105,7 +105,7 @@ def read_file(store: Store, version: Version, path: bytes, start: int = 0) -> It
                 continue
             found = True
             if leaf.attributes[position] & KIND_MASK not in (EntryKind.FILE, EntryKind.EXECUTABLE):
-                message = f"{version.name}: {os.fsdecode(path)} is not a file: name a file in it"
+                message = f"{version.name}: {os.fsdecode(path)} is a folder or a link, and no file"
                 raise UsageError(message)
             yield leaf.literals[position][start:]
             start = max(0, start - len(leaf.literals[position]))

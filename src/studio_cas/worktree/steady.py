@@ -23,6 +23,7 @@ from studio_cas.worktree import completeness
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+STILL_WRITTEN = "is still being written: its earlier content stands, if it has any"  # said of what is stale
 TICK_NS = 20_000_000  # the coarsest clock that file systems take their times from ticks 100 times a second; twice that
 SETTLE_NS = 2_000_000_000
 PAUSE_NS = 50_000_000
