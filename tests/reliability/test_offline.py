@@ -1,5 +1,6 @@
 """A real server that stops answering, or is killed, in the middle of captures; a spool on a disk that is full."""
 
+import json
 import os
 import random
 import signal
@@ -145,11 +146,56 @@ def test_a_bucket_that_is_deleted_amid_captures_keeps_them_here_and_says_so(tmp_
         store.close()
 
 
+def test_a_daemon_keeps_versions_through_an_absence_says_so_and_is_killed_in_it(disk, tmp_path, machine):
+    work = fill(tmp_path / "work", big=100_000)
+    with emulator.gcs_emulator(disk) as server:
+        machine.environment |= {"STUDIOML_STORE": "gs://bucket-one/p", "STORAGE_EMULATOR_HOST": server.endpoint}
+        daemon = machine.start(work, "exp/tag", "--interval", "1s")
+        wait_for(lambda: kept(machine)["version"])
+        assert kept(machine)["waiting"]["objects"] == 0
+    states = []
+    for step in range(3):
+        (work / "tiny").write_bytes(b"step %d" % step)
+        wait_for(lambda step=step: len((kept(machine)["waiting"] or {})["versions"]) > step)
+        states.append(snapshot(work))
+    row = kept(machine)
+    assert row["trouble"] is None
+    assert row["waiting"]["since"]
+    assert "can not be reached" in row["waiting"]["reason"]
+    status = machine.call("sync", "status").stdout
+    assert "3 versions wait on this machine for gs://bucket-one/p" in status
+    assert "which is away since" in status
+    assert "what to do: nothing" in status
+    assert "waiting: 3 versions wait" in machine.call("doctor").stdout
+    pushed = machine.call("push", work, "exp/other")
+    assert pushed.returncode == 3
+    daemon.kill()
+    daemon.wait()
+    resumed = machine.call("sync", "--resume")
+    assert resumed.returncode == 3
+    assert "wait on this machine" in resumed.stderr
+    with emulator.gcs_emulator(disk, int(server.endpoint.rpartition(":")[2])) as again:
+        resumed = machine.call("sync", "--resume")
+        assert resumed.returncode == 0, resumed.stderr
+        assert "went up to gs://bucket-one/p" in resumed.stderr
+        with open_store(bucket(again), home=tmp_path / "elsewhere", create=False) as store:
+            for number, state in enumerate(states, 2):
+                materialise(store, resolve(store, f"exp/tag@{number}"), tmp_path / "out", force=True, links="allow")
+                assert snapshot(tmp_path / "out") == state
+    assert "wait on this machine" not in machine.call("sync", "status").stdout
+
+
+def kept(machine):
+    """What `studio sync status` says of the one pair."""
+    (row,) = json.loads(machine.call("sync", "status", "--json").stdout)
+    return row
+
+
 @pytest.mark.parametrize("left", [0, 4096, 20_000, 300_000])
 def test_a_full_disk_under_the_spool_keeps_what_waits(tmp_path, small, left):  # noqa: F811
     work = fill(tmp_path / "work", big=100_000)
     remote = Moody()
-    store = open_spooled(remote, home=small, budget=lambda _used: 1 << 40)
+    store = open_spooled(remote, home=small, budget=1 << 40)
     remote.error = TransientError("no network")
     capture(store, work, "exp", "tag")
     first = snapshot(work)

@@ -79,10 +79,20 @@ def _check_default_credentials() -> Finding:
     return Finding("credentials", "ok", f"application default ({type(credentials).__module__.rsplit('.', 1)[-1]})")
 
 
+def _check_waiting(config: Config) -> Iterator[Finding]:
+    """Does something wait on this machine for the store to come back?"""
+    from studio_cas.store.spooled import spool_state
+
+    state = spool_state(config.home, config.storage.url, config.offline_budget)
+    for line in state.lines() if state else ():
+        yield Finding("waiting", "warn", line, "studio sync --resume sends what can go up")
+
+
 def check_store(config: Config, *, write_test: bool) -> Iterator[Finding]:
     """Does the store answer, and, with `write_test`, does it let us create and read?"""
     from studio_cas.config import backend_of
 
+    yield from _check_waiting(config)
     try:
         backend = backend_of(config.storage)
     except StudioError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -15,12 +16,15 @@ from studio_cas.cli.commands import new_app
 from studio_cas.cli.naming import local_path
 from studio_cas.cli.rendering import age, counted, print_json, print_table, printable, shown, size, timestamp
 from studio_cas.cli.session import open_store, session_of
-from studio_cas.errors import NotFoundError, UsageError
+from studio_cas.errors import NotFoundError, TransientError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typer import _click as click
 
     from studio_cas.config import Config
+    from studio_cas.store.spooled import SpoolState
     from studio_cas.sync.overview import Kept
     from studio_cas.sync.spec import DaemonSpec, Pair
 
@@ -167,9 +171,27 @@ def _resume(config: Config, *, quiet: bool) -> int:
         codes.append(_finish(ending.code, ending.problems, quit_now=ending.quit))
         if not quiet and not ending.code:
             _say(f"finished what a killed daemon left of {', '.join(pair.name for pair in spec.pairs)}")
-    if not codes and not quiet:
+    sent = _send_waiting(config, quiet=quiet)
+    if not codes and sent is None and not quiet:
         _say("no daemon was killed: there is nothing to finish")
-    return next((code for code in codes if code), 0)
+    return next((code for code in codes if code), sent or 0)
+
+
+def _send_waiting(config: Config, *, quiet: bool) -> int | None:
+    """Send what waits on this machine for the configured store; an exit code, None where nothing waits."""
+    from studio_cas.config.opening import open_spooled_storage
+    from studio_cas.store.spooled import SpooledStore, spool_state
+
+    before = spool_state(config.home, config.storage.url, config.offline_budget)
+    if before is None or not before.objects:
+        return None
+    with open_spooled_storage(config.storage, config.home, create=False, budget=config.offline_budget) as store:
+        state = store.flush(float("inf")) if isinstance(store, SpooledStore) else before
+    for line in state.lines():
+        _say(line)
+    if not state.objects and not quiet:
+        _say(f"{counted(len(before.versions), 'version')} that waited went up to {before.url}")
+    return TransientError.exit_code if state.objects else 0
 
 
 @app.command(epilog="Example: studio sync status")
@@ -182,15 +204,20 @@ def status(
     from studio_cas.sync.journal import ENDED
     from studio_cas.sync.overview import overview
 
-    found = _named(overview(session_of(ctx).configuration().home), names or [])
+    config = session_of(ctx).configuration()
+    found = _named(overview(config.home), names or [])
     found = [kept for kept in found if names or kept.state != ENDED]
+    waiting = _waiting(config, found)
     if as_json:
-        print_json([_record(kept) for kept in found])
+        print_json([_record(kept, waiting) for kept in found])
         return
     if not found:
         print("nothing is kept up to date: studio sync PATH EXP/TAG begins")
     for kept in found:
         _show_status(kept)
+    for state in waiting.values():
+        for line in state.lines():
+            print(shown(line))
 
 
 @app.command("list", epilog="Example: studio sync list --json")
@@ -201,9 +228,11 @@ def list_kept(
     """List every folder that is or was kept on this machine."""
     from studio_cas.sync.overview import overview
 
-    found = overview(session_of(ctx).configuration().home)
+    config = session_of(ctx).configuration()
+    found = overview(config.home)
     if as_json:
-        print_json([_record(kept) for kept in found])
+        waiting = _waiting(config, found)
+        print_json([_record(kept, waiting) for kept in found])
         return
     now = time.time()
     rows = [
@@ -259,8 +288,21 @@ def _named(found: list[Kept], names: list[str]) -> list[Kept]:
     return [kept for kept in found if not names or kept.name in names]
 
 
-def _record(kept: Kept) -> dict[str, Any]:
+def _waiting(config: Config, found: list[Kept]) -> dict[str, SpoolState]:
+    """What waits on this machine for the stores of `found`, and for the configured one, by URL."""
+    from studio_cas.store.spooled import spool_state
+
+    states = {}
+    for url in dict.fromkeys([*(str(kept.status.get("store")) for kept in found), config.storage.url]):
+        state = spool_state(config.home, url, config.offline_budget)
+        if state is not None:
+            states[url] = state
+    return states
+
+
+def _record(kept: Kept, waiting: Mapping[str, SpoolState]) -> dict[str, Any]:
     row = kept.status
+    state = waiting.get(str(row.get("store")))
     version, trouble = row.get("version"), row.get("trouble")
     return {
         "path": row.get("path"),
@@ -279,6 +321,12 @@ def _record(kept: Kept) -> dict[str, Any]:
         "skipped": row.get("skipped", []),
         "watch": row.get("watch"),
         "trouble": {**trouble, "since": timestamp(trouble["since"])} if trouble else None,
+        "waiting": {
+            **dataclasses.asdict(state),
+            "since": timestamp(state.since) if state.since is not None else None,
+        }
+        if state
+        else None,
     }
 
 

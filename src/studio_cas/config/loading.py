@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from studio_cas.config.durations import parse_duration
 from studio_cas.config.home import HOME_VARIABLE, default_store, expanded, studio_home
 from studio_cas.config.settings import DEFAULT_ARTIFACTS, VARIABLES, Config, Storage
+from studio_cas.config.sizes import parse_size
 from studio_cas.config.spelling import check_keys, did_you_mean
 from studio_cas.config.storage import parse_storage
-from studio_cas.errors import ConfigError
+from studio_cas.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 FILE_NAME = "config.yaml"
 FILE_VARIABLE = "STUDIOML_CONFIG"
-KEYS = ("storage", "saveWorkspaceFrequency", "gracePeriod", "queue", "user", "compression", "defaultArtifacts")
+KEYS = (
+    "storage", "saveWorkspaceFrequency", "gracePeriod", "offlineBudget", "queue", "user", "compression",
+    "defaultArtifacts",
+)  # fmt: skip
 UNUSED_KEYS = (  # what the original's files may hold; accepted, so that such a file works, and shown as unused
     "cloud", "database", "docker", "env", "experimentLifetime", "log", "optimizer", "pip", "resources_needed",
     "saveMetricsFrequency", "server", "sleep_time", "verbose", "worker_timeout",
@@ -57,6 +61,7 @@ def load_config(
         file=path,
         storage=storage or Storage(str(default_store(folder))),
         save_workspace_frequency=_period(given, origins),
+        offline_budget=_size(given["offlineBudget"], "offlineBudget") if "offlineBudget" in given else None,
         grace_period=parse_duration(given.get("gracePeriod", "30s"), "gracePeriod"),
         queue=_text(given.get("queue", "local"), "queue"),
         user=_text(given["user"], "user") if "user" in given else _login(),
@@ -141,6 +146,16 @@ def _text(value: object, key: str) -> str:
 def _period(given: Mapping[str, Any], origins: Mapping[str, Origin]) -> float:
     key = "saveWorkspaceFrequency"
     return parse_duration(given.get(key, "1m"), "--interval" if origins.get(key) == "option" else key)
+
+
+def _size(value: object, key: str) -> int:
+    """Bytes; a bare number is bytes."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ConfigError(f"{key}: {value!r} is no size: write a number and a unit, as 500MiB or 50GiB")
+    try:
+        return parse_size(str(value), key)
+    except UsageError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _switch(value: object, key: str) -> bool:

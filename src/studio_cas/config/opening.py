@@ -35,18 +35,24 @@ def open_storage(
 
 
 def open_spooled_storage(
-    storage: Storage, home: Path, *, create: bool = True, around: Callable[[Backend], Backend] | None = None
+    storage: Storage,
+    home: Path,
+    *,
+    create: bool = True,
+    around: Callable[[Backend], Backend] | None = None,
+    budget: int | None = None,
 ) -> Store:
     """The same, where what is written waits in the home while the store is away, and a thread sends it afterwards.
 
-    A store on this machine is never away: it is opened without.
+    `budget` is the number of bytes that may wait; else a share of the disk. A store on this machine is never away: it
+    is opened without.
     """
     backend = backend_of(storage, home, hurried=True)
     if backend.local:
         return open_storage(storage, home, create=create, around=around)
     from studio_cas.store.spooled import open_spooled
 
-    opened = open_spooled(around(backend) if around else backend, home=home, create=create)
+    opened = open_spooled(around(backend) if around else backend, home=home, create=create, budget=budget)
     opened.start()
     return opened
 

@@ -60,9 +60,10 @@ class Config:
     """The configuration in force.
 
     `file` is the file that was read, None where there is none. `save_workspace_frequency` is the period of captures in
-    seconds; `grace_period` the seconds that a script has to save, once it is asked to stop. `default_artifacts` are the
-    ones that a run captures without being asked. `unused` names keys of the original's configuration that mean nothing
-    here; `warnings` are sentences for the person.
+    seconds; `grace_period` the seconds that a script has to save, once it is asked to stop; `offline_budget`
+    the bytes that may wait on this machine for a store that is away, None for a share of the disk. `default_artifacts`
+    are the ones that a run captures without being asked. `unused` names keys of the original's configuration that mean
+    nothing here; `warnings` are sentences for the person.
     """
 
     home: Path
@@ -74,6 +75,7 @@ class Config:
     compression: bool
     default_artifacts: tuple[str, ...]
     grace_period: float = 30.0
+    offline_budget: int | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -92,6 +94,7 @@ class Config:
             "storage.region": self.storage.region or "",
             "saveWorkspaceFrequency": format_duration(self.save_workspace_frequency),
             "gracePeriod": format_duration(self.grace_period),
+            "offlineBudget": "a share of the disk" if self.offline_budget is None else str(self.offline_budget),
             "queue": self.queue,
             "user": self.user,
             "compression": "on" if self.compression else "off",

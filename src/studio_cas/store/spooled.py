@@ -11,12 +11,13 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from studio_cas.backends.breaker import kind_of
 from studio_cas.backends.spool_queue import SpoolQueue, share_of_disk
 from studio_cas.backends.spooling import AWAY, FULL, Rules, Spooling, read_note
-from studio_cas.errors import StoreUnavailableError, StudioError
+from studio_cas.errors import PermissionDeniedError, StoreUnavailableError, StudioError, TransientError
 from studio_cas.formats import keys
 from studio_cas.store.draining import ASIDE, IDLE, Drainer, check_same, name_of
 from studio_cas.store.spool_folder import lost_packs, spool_folder
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 _WAITING: Final = (keys.PACKS, keys.TREES, keys.VERSIONS, keys.HOOKS, keys.PINS)
 _DECISIVE: Final = ("/owner", "/created")
+_ADVICE: Final = {
+    TransientError.kind: "nothing: it is asked once a minute, and everything goes up by itself",
+    PermissionDeniedError.kind: "mend the credential (studio doctor tells more): everything goes up by itself then",
+    StoreUnavailableError.kind: "bring the store back (studio doctor tells more): everything goes up by itself then",
+}
 _POLL: Final = 0.5  # seconds; other processes send too
 
 
@@ -50,13 +56,14 @@ RULES: Final = Rules(
 
 @dataclass(frozen=True, slots=True)
 class SpoolState:
-    """What waits for a store, for people to see.
+    """What waits for the store at `url`, for people to see.
 
     `since`: when the store went away, in seconds since the epoch, None while it answers; `kind` and `reason`: why, as
     an error has them. `versions`: names of the versions that wait, in order. Sizes in bytes. `full`: why nothing more
     is kept, None while there is room. `aside`: "name: why" of what can not go up.
     """
 
+    url: str
     since: float | None
     kind: str
     reason: str
@@ -66,6 +73,26 @@ class SpoolState:
     budget: int
     full: str | None
     aside: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """All that a person should know: sentences."""
+        told = [self.waiting] if self.waiting else []
+        if self.since is not None:
+            told += [] if self.waiting else [f"{self.url} is away since {_minute(self.since)}: {self.reason}"]
+            told.append(f"what to do: {_ADVICE.get(self.kind, _ADVICE[TransientError.kind])}")
+        if self.full:
+            told.append(f"no further version is kept for {self.url}: {self.full}")
+        return told + [f"{what}; the next version of it replaces it" for what in self.aside]
+
+    @property
+    def waiting(self) -> str | None:
+        """What waits, and why, as a sentence; None where nothing does."""
+        if not self.objects:
+            return None
+        count = f"{len(self.versions):,} versions wait" if len(self.versions) != 1 else f"{self.versions[0]} waits"
+        away = self.since is not None
+        why = f"which is away since {_minute(self.since or 0)}: {self.reason}" if away else "and go up now"
+        return f"{count} on this machine for {self.url} ({self.bytes:,} bytes), {why}"
 
 
 @dataclass
@@ -86,7 +113,7 @@ class SpooledStore(Store):
 
     def state(self) -> SpoolState:
         """What waits now."""
-        return _state(self.spool.disk, self.spool.queue)
+        return _state(self.url, self.spool.disk, self.spool.queue)
 
     def start(self) -> None:
         """Send what waits, in a thread of its own, until the store is closed."""
@@ -134,14 +161,15 @@ def open_spooled(
     *,
     home: Path | None = None,
     create: bool = True,
-    budget: Callable[[int], int] | None = None,
+    budget: int | None = None,
 ) -> SpooledStore:
-    """The store behind `backend`, with a spool in `home`; call `start` to have it sent.
+    """The store behind `backend`, with a spool in `home` for at most `budget` bytes; call `start` to have it sent.
 
     A store that is away can be opened where this machine has seen it before. Raises as `open_store` does.
     """
     home = home or studio_home()
-    spool = Spooling(backend, spool_folder(home, backend.url), rules=RULES, budget=budget)
+    folder = spool_folder(home, backend.url)
+    spool = Spooling(backend, folder, rules=RULES, budget=share_or(budget, folder))
     return open_with(spool, home, create=create)
 
 
@@ -169,7 +197,7 @@ def _begun_anew(spool: Spooling, error: StoreUnavailableError) -> bool:
     return False
 
 
-def spool_state(home: Path, url: str, budget: Callable[[int], int] | None = None) -> SpoolState | None:
+def spool_state(home: Path, url: str, budget: int | None = None) -> SpoolState | None:
     """What waits for the store at `url` on this machine, whoever keeps it; None where nothing ever did."""
     from studio_cas.backends.local import LocalBackend
 
@@ -177,13 +205,19 @@ def spool_state(home: Path, url: str, budget: Callable[[int], int] | None = None
     if not folder.is_dir():
         return None
     disk = LocalBackend(folder)
-    return _state(disk, SpoolQueue(disk, folder, budget or share_of_disk(folder)))
+    return _state(url, disk, SpoolQueue(disk, folder, share_or(budget, folder)))
 
 
-def _state(disk: Backend, queue: SpoolQueue) -> SpoolState:
+def share_or(budget: int | None, folder: Path) -> Callable[[int], int]:
+    """The budget that was configured, or a share of the disk."""
+    return share_of_disk(folder) if budget is None else lambda _used: budget
+
+
+def _state(url: str, disk: Backend, queue: SpoolQueue) -> SpoolState:
     items = queue.items()
     away, full = read_note(disk, AWAY), read_note(disk, FULL)
     return SpoolState(
+        url=url,
         since=away.since if away else None,
         kind=away.kind if away else "",
         reason=away.reason if away else "",
@@ -194,6 +228,10 @@ def _state(disk: Backend, queue: SpoolQueue) -> SpoolState:
         full=full.reason if full else None,
         aside=tuple(_told(disk, found.key) for found in disk.list(ASIDE)),
     )
+
+
+def _minute(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _told(disk: Backend, key: str) -> str:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from studio_cas.errors import ConflictError, IncompleteError, NotFoundError, UsageError
+from studio_cas.errors import ConflictError, IncompleteError, NotFoundError, TransientError, UsageError
 from studio_cas.sync import schedule
 from studio_cas.sync.bell import Bell
 from studio_cas.sync.companion import Alone
@@ -47,6 +47,7 @@ TICK = 1.0  # seconds between two writings of what status shows, while something
 LOOK = 2.0  # seconds between two looks for a folder that is missing
 IDLE = 30.0
 QUIT_CODE = 130
+SEND_SECONDS = 30.0  # that an end waits for what goes up to a store that was away
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +124,22 @@ class Daemon:
     def _member(self, pair: Pair, folder: PairFolder) -> Member:
         spec = self.spec
         first = self.clock() + min(spec.first, spec.period)
-        ours = [spec.home / name for name in ("sync", "cache", "blobcache", "store")]
+        ours = [spec.home / name for name in ("sync", "cache", "blobcache", "spool", "store")]
         store = [spec.storage.folder] if spec.storage.folder else []
         left_out = tuple(path.resolve() for path in (*pair.exclude, *ours, *store))
         about = {"store": spec.storage.url, "daemon": self.folder.id, "period": spec.period}
         return Member(pair, folder, Debounce(Rhythm(spec.period), first), left_out, about)
 
     def _open_store(self) -> Store:
-        from studio_cas.config.opening import open_storage
+        from studio_cas.config.opening import open_spooled_storage
 
         def paced(backend: Backend) -> Backend:
             from studio_cas.backends.paced import Paced
 
             return Paced(backend, self.spec.max_rate) if self.spec.max_rate else backend
 
-        return open_storage(self.spec.storage, self.spec.home, create=False, around=paced)
+        spec = self.spec
+        return open_spooled_storage(spec.storage, spec.home, create=False, around=paced, budget=spec.offline_budget)
 
     def _live(self) -> Ending:
         lanes = ThreadPoolExecutor(schedule.LANES, "cycle")
@@ -165,6 +167,9 @@ class Daemon:
             self.folder.end()
         code = next((_code(member) for member in self._members if _code(member)), 0)
         problems = [sentence for member in self._members for sentence in _problems(member)]
+        for waiting in self._keeper.send(SEND_SECONDS):
+            problems.append(f"{waiting}; studio sync --resume sends them")
+            code = code or TransientError.exit_code
         for asker in self._farewell:
             asker.answer(done=True, code=code, problems=problems, outcomes=[outcome(one) for one in self._members])
             asker.close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from studio_cas.errors import NotFoundError, StoreUnavailableError, StudioError, TransientError
 from studio_cas.formats import keys, store_config
+from studio_cas.store.spooled import SpooledStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,11 @@ class Keeper:
         try:
             config = store_config.decode(bytes(store.backend.read(keys.FORMAT)))
         except NotFoundError as error:
-            raise StoreUnavailableError(f"the store {store.url} is gone: it was emptied or deleted") from error
+            gone = StoreUnavailableError(f"the store {store.url} is gone: it was emptied or deleted")
+            if not isinstance(store, SpooledStore):
+                raise gone from error
+            store.spool.went_away(gone)  # what is captured from now on is kept on this machine
+            return
         except TransientError:
             return  # it cannot be asked now, which the capture will find out, or a queue of its own bridges
         if config.store_id != store.config.store_id:
@@ -79,6 +84,11 @@ class Keeper:
             self._opened.append(self._open())
         except NotFoundError as error:
             raise StoreUnavailableError(f"there is no store: {error}") from error
+
+    def send(self, seconds: float) -> list[str]:
+        """Try to send what waits on this machine for a store that was away; sentences that say what still does."""
+        spooled = [store for store in self._opened if isinstance(store, SpooledStore)]
+        return [told for store in spooled if (told := store.flush(seconds).waiting)]
 
     def close(self) -> None:
         """Close what was opened."""

@@ -44,8 +44,9 @@ class DaemonSpec:
     """One daemon.
 
     `period`: seconds between sweeps; `first`: seconds until the first one; `max_rate`: bytes a second to and from the
-    store, None for no limit; `stand_back`: with a low priority; `until`: the daemon ends when all of these have
-    ended; `run`: what a companion of the daemon needs to know, None where there is none.
+    store, None for no limit; `offline_budget`: bytes that may wait here while the store is away, None for a share of
+    the disk; `stand_back`: with a low priority; `until`: the daemon ends when all of these have ended; `run`: what a
+    companion of the daemon needs to know, None where there is none.
     """
 
     pairs: tuple[Pair, ...]
@@ -56,6 +57,7 @@ class DaemonSpec:
     period: float = 60.0
     first: float = 0.0
     max_rate: int | None = None
+    offline_budget: int | None = None
     stand_back: bool = True
     until: tuple[Process, ...] = ()
     run: Mapping[str, Any] | None = field(default=None)
@@ -63,7 +65,7 @@ class DaemonSpec:
 
 def spec_of(config: Config, pairs: tuple[Pair, ...], **options: Any) -> DaemonSpec:
     """A daemon for `pairs` with the store, the user and the period of `config`; `options` are fields of DaemonSpec."""
-    settings = {"period": config.save_workspace_frequency, **options}
+    settings = {"period": config.save_workspace_frequency, "offline_budget": config.offline_budget, **options}
     return DaemonSpec(pairs, config.storage, config.home, config.user, config.compression, **settings)
 
 
@@ -109,6 +111,7 @@ def encode(spec: DaemonSpec) -> bytes:
         "period": spec.period,
         "first": spec.first,
         "max_rate": spec.max_rate,
+        "offline_budget": spec.offline_budget,
         "stand_back": spec.stand_back,
         "until": [[process.pid, process.started] for process in spec.until],
         "run": spec.run,
