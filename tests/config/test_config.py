@@ -78,6 +78,15 @@ def test_a_script_has_a_while_to_save(load):
         load("grace_perod: 30s")
 
 
+def test_what_waits_for_a_store_that_is_away_has_a_budget(load):
+    assert load().offline_budget is None
+    assert load("offlineBudget: 2GiB").offline_budget == 2 << 30
+    assert load("offlineBudget: 5000").offline_budget == 5000
+    for wrong in ("much", "[1]", "yes"):
+        with pytest.raises(ConfigError, match=r"offlineBudget: .* is no size"):
+            load(f"offlineBudget: {wrong}")
+
+
 def test_each_value_names_its_source(load, tmp_path):
     config = load(
         "gracePeriod: 1m\nstorage: {type: gcloud, bucket: b, project: p}",

@@ -19,6 +19,8 @@ from studio_cas.store.spooled import open_spooled
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import list_versions, resolve
 from studio_cas.testing import gcs_emulator as emulator
+from studio_cas.testing.faulty_gcs import FaultyGcs
+from studio_cas.testing.faulty_http import serve
 from studio_cas.testing.moody_backend import Moody
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.materialise import materialise
@@ -127,10 +129,8 @@ def test_a_server_that_hangs_costs_one_time_out_and_later_gets_all_versions(disk
 
 
 def test_a_bucket_that_is_deleted_amid_captures_keeps_them_here_and_says_so(tmp_path):
-    from studio_cas.testing.faulty_gcs import faulty_gcs
-
     work = fill(tmp_path / "work", big=100_000)
-    with faulty_gcs() as server:
+    with serve(FaultyGcs) as server:
         store = open_spooled(bucket(server), home=tmp_path / "home")
         capture(store, work, "exp", "tag")
         server.bucket_exists = False
@@ -165,7 +165,7 @@ def test_a_daemon_keeps_versions_through_an_absence_says_so_and_is_killed_in_it(
     status = machine.call("sync", "status").stdout
     assert "3 versions wait on this machine for gs://bucket-one/p" in status
     assert "which is away since" in status
-    assert "what to do: nothing" in status
+    assert "what to do: when it is back a studio sync that runs sends everything by itself" in status
     assert "waiting: 3 versions wait" in machine.call("doctor").stdout
     pushed = machine.call("push", work, "exp/other")
     assert pushed.returncode == 3

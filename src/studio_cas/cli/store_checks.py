@@ -85,7 +85,7 @@ def _check_waiting(config: Config) -> Iterator[Finding]:
 
     state = spool_state(config.home, config.storage.url, config.offline_budget)
     for line in state.lines() if state else ():
-        yield Finding("waiting", "warn", line, "studio sync --resume sends what can go up")
+        yield Finding("waiting", "warn", line, (state.advice if state else None) or "")
 
 
 def check_store(config: Config, *, write_test: bool) -> Iterator[Finding]:

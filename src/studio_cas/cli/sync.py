@@ -218,6 +218,8 @@ def status(
     for state in waiting.values():
         for line in state.lines():
             print(shown(line))
+        if state.advice:
+            print(f"  what to do: {state.advice}")
 
 
 @app.command("list", epilog="Example: studio sync list --json")

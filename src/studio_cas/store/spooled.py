@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 _WAITING: Final = (keys.PACKS, keys.TREES, keys.VERSIONS, keys.HOOKS, keys.PINS)
 _DECISIVE: Final = ("/owner", "/created")
 _ADVICE: Final = {
-    TransientError.kind: "nothing: it is asked once a minute, and everything goes up by itself",
-    PermissionDeniedError.kind: "mend the credential (studio doctor tells more): everything goes up by itself then",
-    StoreUnavailableError.kind: "bring the store back (studio doctor tells more): everything goes up by itself then",
+    TransientError.kind: "when it is back",
+    PermissionDeniedError.kind: "mend the credential (studio doctor tells more); then",
+    StoreUnavailableError.kind: "bring the store back (studio doctor tells more); then",
 }
 _POLL: Final = 0.5  # seconds; other processes send too
 
@@ -77,12 +77,19 @@ class SpoolState:
     def lines(self) -> list[str]:
         """All that a person should know: sentences."""
         told = [self.waiting] if self.waiting else []
-        if self.since is not None:
-            told += [] if self.waiting else [f"{self.url} is away since {_minute(self.since)}: {self.reason}"]
-            told.append(f"what to do: {_ADVICE.get(self.kind, _ADVICE[TransientError.kind])}")
+        if self.since is not None and not told:
+            told.append(f"{self.url} is away since {_minute(self.since)}: {self.reason}")
         if self.full:
             told.append(f"no further version is kept for {self.url}: {self.full}")
         return told + [f"{what}; the next version of it replaces it" for what in self.aside]
+
+    @property
+    def advice(self) -> str | None:
+        """What to do; None where nothing waits, and the store answers."""
+        if self.since is None and not self.objects:
+            return None
+        first = _ADVICE.get(self.kind, _ADVICE[TransientError.kind])
+        return f"{first} a studio sync that runs sends everything by itself, and studio sync --resume where none does"
 
     @property
     def waiting(self) -> str | None:
