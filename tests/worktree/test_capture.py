@@ -1,5 +1,6 @@
 """What a capture does, and what it does not do: no write, no read and no version where nothing changed."""
 
+import gc
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ from tests.reliability.folders import fill, snapshot
 from studio_cas.backends.memory import MemoryBackend
 from studio_cas.errors import LocalIOError, NotFoundError, UsageError
 from studio_cas.formats import leaf, root
+from studio_cas.store.arena import ArenaBuffer
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import list_versions
 from studio_cas.worktree.capture import capture
@@ -331,6 +333,19 @@ def test_what_is_not_there_is_one_sentence(store, work):
     (work / "loop").symlink_to("loop")
     with pytest.raises(LocalIOError, match="cannot be read"):
         capture(store, work / "loop", "exp", "tag")
+
+
+def test_buffers_go_with_the_capture_and_do_not_wait_for_the_cycle_collector(store, work):
+    """A daemon captures every minute, and cycles are collected much later."""
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(3):
+            (work / "data").write_bytes(random.Random(number).randbytes(2_000_000))
+            capture(store, work, "exp", "tag")
+            assert not [found for found in gc.get_objects() if isinstance(found, ArenaBuffer)]
+    finally:
+        gc.enable()
 
 
 def test_no_thread_and_no_descriptor_is_left(store, work, out):

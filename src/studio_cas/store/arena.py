@@ -65,6 +65,12 @@ class Arena:
             current = self._current = self._take()
         return current, current.view[current.used : current.used + wanted]
 
+    def close(self) -> None:
+        """Let go of the memory at once: buffers and arena know each other, and would wait for the cycle collector."""
+        with self.lock:
+            self.free.clear()
+            self._current = None
+
     def _take(self) -> ArenaBuffer:
         with self.lock:
             if self.free:

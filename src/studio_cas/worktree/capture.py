@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ from studio_cas.worktree.source import Rows, open_root, pruned
 from studio_cas.worktree.tree_writer import FILES, Item, TreeWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from studio_cas.formats.leaf import Place
     from studio_cas.formats.root import Root
@@ -143,11 +143,12 @@ class _Capture:
         self._state = statcache.StateWriter(state_path, self._old)
         self._cursor = Cursor(self._old, without)
         self._ingest = Ingest(store, self._parent.owns, without, compression=compression)
-        self._tree = TreeWriter(self._ingest, self._state, self._known_leaf)
+        self._tree = TreeWriter(self._ingest, self._state, _known_leaves(self._cursor, self._parent))
         self._merge = Merge(store, self._ingest, self._tree, self._state)
         self._stale: list[str] = []
         self._skipped: list[str] = []
         self._folder = -1
+        self._closing = ExitStack()
 
     def run(
         self, exclude: Sequence[Path], ignore: Sequence[str], damaged: tuple[str, ...], *, user: str, final: bool
@@ -160,6 +161,7 @@ class _Capture:
         self._folder, single = open_root(self._root)
         self._progress.start(f"capture {self._experiment}/{self._tag}")
         self._reader = FileReader(self._folder, self._store.config, self._ingest, self._progress.advance)
+        self._closing.callback(self._reader.close)
         if single is not None:
             rows: Iterator[Row] = iter([single])
         else:
@@ -282,9 +284,6 @@ class _Capture:
         if entry is not None and entry.kind in FILES:
             self._keep(row, entry, row._replace(kind=entry.kind, mtime_ns=statcache.UNTRUSTED))
 
-    def _known_leaf(self, leaf_id: LeafId) -> Place | None:
-        return self._cursor.places.get(leaf_id) or self._parent.places.get(leaf_id)
-
     def _commit(self, root: Root, manifest_id: ManifestId, began: float, *, user: str, final: bool) -> Version:
         tree = self._merge.tree.store(root)
         self._ingest.finish()
@@ -331,6 +330,7 @@ class _Capture:
         """Release files and threads; an unfinished state is dropped."""
         self._progress.finish()
         self._ingest.close()
+        self._closing.close()
         self._old.close()
         self._merge.close()
         self._state.abandon()
@@ -341,3 +341,8 @@ class _Capture:
 def _same_file(row: Row, other: Row) -> bool:
     """Whether both are one file: a log that only grew is not another one in its place."""
     return (row.inode, row.device) == (other.inode, other.device)
+
+
+def _known_leaves(cursor: Cursor, parent: Parent) -> Callable[[LeafId], Place | None]:
+    """Says where a leaf lies that is in the store; a method would make a cycle that holds the memory of a capture."""
+    return lambda leaf_id: cursor.places.get(leaf_id) or parent.places.get(leaf_id)

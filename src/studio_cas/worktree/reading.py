@@ -65,6 +65,10 @@ class FileReader:
         self._wait_ns = 0
         self.bytes_read = 0
 
+    def close(self) -> None:
+        """Let go of the buffers; nothing that was read is in use any more."""
+        self._arena.close()
+
     def read(self, row: Row, earlier: Chunks | None) -> Content | Failure:
         """The content of the file at `row.path`; `earlier` are its chunks when it was last captured.
 
