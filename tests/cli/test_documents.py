@@ -1,4 +1,4 @@
-"""The commands in README.md, docs/tutorial.md and docs/runs.md are run, and print what the documents show.
+"""The commands in README.md and in the pages of docs for users are run, and print what the documents show.
 
 In a block ```console, `$ ` begins a command, `> ` continues it, and what follows is its output, both streams. Amounts,
 ages, ids and names of hosts may differ. With STUDIO_REWRITE_DOCUMENTS=1 the outputs are written anew.
@@ -88,7 +88,7 @@ def alike(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/runs.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/moving.md", "docs/runs.md", "docs/tutorial.md"])
 def test_the_commands_print_what_the_document_shows(name, tmp_path, gcs_emulator):
     reader = Reader(tmp_path, gcs_emulator.endpoint)
     document = ROOT / name

@@ -6,14 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from studio_cas.codec import frames
 from studio_cas.errors import CorruptError, NotFoundError, UsageError
-from studio_cas.formats import keys
 from studio_cas.formats.leaf import KIND_MASK, EntryKind
 from studio_cas.ids import digest
-from studio_cas.store.trees import TreeReader, named
-from studio_cas.worktree import plan
-from studio_cas.worktree.plan import Wanted
+from studio_cas.store.trees import TreeReader
+from studio_cas.worktree.pieces import PlacedChunk, read_pieces
 from studio_cas.worktree.remembered import Parts, order
 
 if TYPE_CHECKING:
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from studio_cas.store.store import Store
     from studio_cas.worktree.remembered import Entry
 
-_KINDS: dict[int, Literal["folder", "file", "link"]] = {0: "folder", 1: "file", 2: "file", 3: "link"}
+KINDS: dict[int, Literal["folder", "file", "link"]] = {0: "folder", 1: "file", 2: "file", 3: "link"}
 READ_CHUNKS = 32
 
 
@@ -79,7 +76,7 @@ def _listed(path: bytes, entry: Entry) -> ListedEntry:
     content = b"" if link else digest(b"".join(entry.chunks.ids)) if entry.chunks else entry.literal
     target = entry.literal if link else b""
     executable = entry.kind == EntryKind.EXECUTABLE
-    return ListedEntry(path, _KINDS[entry.kind], entry.size, executable, entry.mtime_ns, target, content)
+    return ListedEntry(path, KINDS[entry.kind], entry.size, executable, entry.mtime_ns, target, content)
 
 
 def read_file(store: Store, version: Version, path: bytes, start: int = 0) -> Iterator[bytes]:
@@ -109,7 +106,8 @@ def read_file(store: Store, version: Version, path: bytes, start: int = 0) -> It
                 raise UsageError(message)
             yield leaf.literals[position][start:]
             start = max(0, start - len(leaf.literals[position]))
-            chunks = list(zip(leaf.ids, leaf.lengths, leaf.places, strict=True))[slices[position]]
+            part = slices[position]
+            chunks = list(map(PlacedChunk, leaf.ids[part], leaf.lengths[part], leaf.places[part]))
             before, start = _skip(chunks, start)
             for piece in _chunks(store, version, path, chunks[before:]):
                 yield piece[start:]
@@ -118,46 +116,25 @@ def read_file(store: Store, version: Version, path: bytes, start: int = 0) -> It
         raise NotFoundError(_missing(version, path))
 
 
-def _skip(chunks: list, start: int) -> tuple[int, int]:  # type: ignore[type-arg]
+def _skip(chunks: list[PlacedChunk], start: int) -> tuple[int, int]:
     """How many chunks lie before offset `start`, and how many bytes of it are left after them."""
     before = 0
-    while before < len(chunks) and chunks[before][1] <= start:
-        start -= chunks[before][1]
+    while before < len(chunks) and chunks[before].length <= start:
+        start -= chunks[before].length
         before += 1
     return before, start
 
 
-def _chunks(store: Store, version: Version, path: bytes, chunks: list) -> Iterator[bytes]:  # type: ignore[type-arg]
+def _chunks(store: Store, version: Version, path: bytes, chunks: list[PlacedChunk]) -> Iterator[bytes]:
     for start in range(0, len(chunks), READ_CHUNKS):
         batch = chunks[start : start + READ_CHUNKS]
-        pieces: dict[int, bytes] = {}
-        wanted = [
-            (place, Wanted(chunk_id, place.inner, length, number))
-            for number, (chunk_id, length, place) in enumerate(batch)
-        ]
-        with named(version):
-            reads = plan.ranges(wanted)
-        for read in reads:
+        pieces = read_pieces(store, batch)
+        for chunk in batch:
             try:
-                data = memoryview(store.backend.read(keys.pack(read.pack), read.offset, read.end - read.offset))
-            except NotFoundError as error:
-                message = f"{version.name}: {os.fsdecode(path)}: pack {read.pack.hex()} is missing from the store"
-                raise CorruptError(message) from error
-            for frame in read.frames:
-                at = frame.offset - read.offset
-                try:
-                    plain = memoryview(frames.decode(frame.codec, data[at : at + frame.stored], frame.plain))
-                except CorruptError as error:
-                    message = f"{version.name}: {os.fsdecode(path)}: pack {read.pack.hex()} is damaged ({error})"
-                    raise CorruptError(message) from error
-                for chunk_id, inner, length, number in frame.wanted:
-                    piece = bytes(plain[inner : inner + length])
-                    if digest(piece) != chunk_id:
-                        message = f"{version.name}: {os.fsdecode(path)}: a chunk of pack {read.pack.hex()} is damaged"
-                        raise CorruptError(message)
-                    pieces[number] = piece  # type: ignore[index]
-        for number in range(len(batch)):
-            yield pieces[number]
+                yield pieces.take(chunk)
+            except CorruptError as error:
+                message = f"{version.name}: {os.fsdecode(path)}: {error}"
+                raise type(error)(message) from error
 
 
 def _missing(version: Version, path: bytes) -> str:
