@@ -1,15 +1,16 @@
 """The writer's side of the collector's protocol (docs/concurrency.md): no version ever names a pack that is gone.
 
-A version that adopts packs of others is pinned while it is committed; afterwards the newest condemned list says whether
+A version that adopts packs of others is pinned while it is committed; afterwards the condemned lists say whether
 one of its packs was about to be deleted. If so, the commit is not acknowledged, and is done again without that pack.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import NotFoundError, PermissionDeniedError
+from studio_cas.errors import NotFoundError, PermissionDeniedError, TransientError
 from studio_cas.formats import collection, keys
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+LISTINGS = 5
+
 
 class CondemnedError(Exception):
     """Some packs that the commit needs may be deleted: forget them, and capture again."""
@@ -31,10 +34,12 @@ class CondemnedError(Exception):
 
 
 def condemned(store: Store) -> frozenset[PackId]:
-    """The packs on the newest condemned list."""
-    for found in store.backend.list(keys.GC, limit=1):
-        return collection.decode(store.backend.read(found.key))
-    return frozenset()
+    """The packs on any condemned list: a collector that was paused still acts on its own, however old it is."""
+    for _ in range(LISTINGS):
+        with suppress(NotFoundError):  # it was merged into a newer one just now
+            lists = [collection.decode(store.backend.read(found.key)) for found in store.backend.list(keys.GC)]
+            return frozenset().union(*lists)
+    raise TransientError(f"{store.url}: lists of condemned packs went away {LISTINGS} times while they were read")
 
 
 def commit(store: Store, packs: Iterable[PackId], adopted: frozenset[PackId], create: Callable[[], T]) -> T:
