@@ -86,6 +86,23 @@ def test_a_file_that_is_being_written_is_named(terminal, weights):
     assert "busy" not in terminal.ok("ls", "exp/w").out
 
 
+def test_a_pack_that_a_push_finds_damaged_is_named_and_not_used(terminal, weights):
+    for number in range(8):
+        (weights / f"note-{number}").write_bytes(os.urandom(3000))
+        pushed = terminal.run("push", weights, "exp/weights", "--json")
+        assert (pushed.code, pushed.err, pushed.json["damaged"]) == (0, "", [])
+        if number == 3:
+            newest = max((terminal.store / "packs").glob("*/*"), key=lambda path: path.stat().st_mtime_ns)
+            newest.chmod(0o644)
+            newest.write_bytes(newest.read_bytes()[:500] + b"damage" + newest.read_bytes()[506:])
+    (weights / "one-more").write_bytes(os.urandom(3000))
+    pushed = terminal.run("push", weights, "exp/weights")
+    assert pushed.code == 0
+    assert f"pack {newest.name} is damaged" in pushed.err
+    assert terminal.run("pull", "exp/weights", "here").code == 0
+    assert terminal.run("pull", "exp/weights@5", "there").code != 0
+
+
 def test_a_pull_over_a_pull_updates_it_deletions_included(terminal, weights):
     terminal.ok("push", weights, "exp/w")
     terminal.ok("pull", "exp/w", "back")
