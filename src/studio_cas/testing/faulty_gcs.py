@@ -13,6 +13,7 @@ from studio_cas.testing.faulty_http import BUCKET, FaultyService, ranged
 if TYPE_CHECKING:
     from studio_cas.testing.faulty_http import Answer
 
+_NO_DELETE: Final = "writer@x does not have storage.objects.delete access to the Google Cloud Storage object."
 _OBJECT: Final = re.compile(r"(?:/upload|/download)?/storage/v1/b/[^/]+/o(?:/([^/]+))?")
 
 
@@ -38,12 +39,14 @@ class FaultyGcs(FaultyService):
             if method == "POST":
                 return self._upload(headers, body)
             if match[1] is None:
-                return self._list(query.get("prefix", ""), int(query.get("maxResults", 1000)))
+                return self._list(query)
             return self._one(method, unquote(match[1]), query, headers)
 
     def _one(self, method: str, name: str, query: dict[str, str], headers: Any) -> Answer:
         if name not in self.objects:
             return _error(404, f"No such object: {BUCKET}/{name}")
+        if method == "DELETE" and self.create_only:
+            return _error(403, _NO_DELETE)
         if method == "DELETE":
             del self.objects[name]
             return 204, {}, b""
@@ -52,14 +55,25 @@ class FaultyGcs(FaultyService):
             return (206, *found) if found else _error(416, "The requested range cannot be satisfied.")
         return _json(_about(name, self.objects[name]))
 
-    def _list(self, prefix: str, most: int) -> Answer:
-        names = sorted(name for name in self.objects if name.startswith(prefix))[:most]
-        return _json({"items": [_about(name, self.objects[name]) for name in names]})
+    def _list(self, query: dict[str, str]) -> Answer:
+        """A page: names in order, those that go on after the delimiter cut there, each once."""
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        after, most = query.get("pageToken", ""), int(query.get("maxResults", 1000))
+        found: dict[str, bool] = {}  # a name, and whether it is an object
+        for name in sorted(name for name in self.objects if name.startswith(prefix)):
+            rest, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name[len(prefix) :], "", "")
+            found.setdefault(f"{prefix}{rest}{cut}", not cut)
+        names = [name for name in found if name > after]
+        items = [_about(name, self.objects[name]) for name in names[:most] if found[name]]
+        answer: dict[str, Any] = {"items": items, "prefixes": [name for name in names[:most] if not found[name]]}
+        return _json(answer | ({"nextPageToken": names[most - 1]} if len(names) > most else {}))
 
     def _upload(self, headers: Any, body: bytes) -> Answer:
         boundary = headers.get("Content-Type", "").partition("boundary=")[2].encode()
         _, about, content = body.split(b"--" + boundary, 3)[:3]
         name = json.loads(about.partition(b"\r\n\r\n")[2])["name"]
+        if name in self.objects and self.create_only:
+            return _error(403, _NO_DELETE)  # what the service may say where replacing takes the right to delete
         if name in self.objects and not self.ignores_preconditions:
             return _error(412, "Precondition failed")
         self.objects[name] = content.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")

@@ -42,7 +42,10 @@ class Fault:
 
 
 class FaultyService(ABC):
-    """What the server holds: `objects`, armed `faults`, and the (method, path) of all `requests`."""
+    """What the server holds: `objects`, armed `faults`, and the (method, path) of all `requests`.
+
+    `create_only`: its credentials may create, read and list; whatever would delete or overwrite is refused with 403.
+    """
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -57,6 +60,7 @@ class FaultyService(ABC):
         self.requests: list[tuple[str, str]] = []
         self.bucket_exists = True
         self.ignores_preconditions = False
+        self.create_only = False
 
     def arm(self, *faults: Fault) -> None:
         """Add faults for the next requests of their methods."""
