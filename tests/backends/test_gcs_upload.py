@@ -3,6 +3,7 @@
 import asyncio
 
 import google_crc32c
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,3 +58,18 @@ def test_an_answer_is_compared_with_what_was_sent():
     assert not body.arrived_whole({"size": "8", "crc32c": "4waSgw=="})
     assert not body.arrived_whole({"size": "9", "crc32c": "AAAAAA=="})
     assert not body.arrived_whole({})
+
+
+def test_a_peer_that_takes_nothing_more_is_given_up():
+    class Stuck:
+        taken = 0
+
+        async def write(self, block):
+            self.taken += len(block)
+            if self.taken > MIB:
+                await asyncio.Event().wait()
+
+    writer = Stuck()
+    with pytest.raises(TimeoutError):
+        asyncio.run(Multipart("a", [bytes(3 * MIB)], patience=0.01).write(writer))
+    assert writer.taken > MIB

@@ -18,6 +18,7 @@ from studio_cas.errors import NoSpaceError, TransientError
 from studio_cas.store.spooled import open_spooled
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import list_versions, resolve
+from studio_cas.sync.engine import REMOTE_CHECK, Keeper
 from studio_cas.testing import gcs_emulator as emulator
 from studio_cas.testing.faulty_gcs import FaultyGcs
 from studio_cas.testing.faulty_http import serve
@@ -144,6 +145,30 @@ def test_a_bucket_that_is_deleted_amid_captures_keeps_them_here_and_says_so(tmp_
         assert store.flush(DEADLINE).objects == 0
         assert [found.number for found in list_versions(store, "exp", "tag")] == [2, 1]
         store.close()
+
+
+def test_a_store_that_is_emptied_under_a_daemon_is_noticed_and_versions_are_kept_here(tmp_path):
+    work = fill(tmp_path / "work", big=1000)
+    remote = Moody()
+    opened = []
+
+    def open_it():
+        opened.append(open_spooled(remote, home=tmp_path / "home"))
+        return opened[-1]
+
+    now = [0.0]
+    keeper = Keeper(open_it, clock=lambda: now[0])
+    capture(keeper.store(), work, "exp", "tag")
+    for found in list(remote.inner.list("")):
+        remote.inner.delete(found.key)
+    now[0] += REMOTE_CHECK + 1
+    (work / "tiny").write_bytes(b"after")
+    assert capture(keeper.store(), work, "exp", "tag").version.number == 2
+    assert opened[-1].state().reason == "the store memory://moody is gone: it was emptied or deleted"
+    (told,) = keeper.send(0)
+    assert told.startswith("exp/tag@2 waits on this machine for memory://moody")
+    keeper.close()
+    assert list(remote.inner.list("")) == []
 
 
 def test_a_daemon_keeps_versions_through_an_absence_says_so_and_is_killed_in_it(disk, tmp_path, machine):

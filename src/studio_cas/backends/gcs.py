@@ -104,7 +104,7 @@ class GcsBackend(Bucket):
     def _put_object(self, name: str, parts: Sequence[Buffer]) -> None:
         from studio_cas.backends.gcs_upload import Multipart
 
-        body = Multipart(name, parts)
+        body = Multipart(name, parts, self._access[3])
         _, content = self._client.request(
             "POST",
             f"/upload{self._objects}",

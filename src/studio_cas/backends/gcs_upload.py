@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 
 class Multipart(Parts):
-    """A `multipart/related` body for a new object `name`. May be sent once more after a failure."""
+    """A `multipart/related` body for a new object `name`. May be sent once more after a failure.
 
-    def __init__(self, name: str, parts: Sequence[Buffer]) -> None:
+    `patience` as in Parts.
+    """
+
+    def __init__(self, name: str, parts: Sequence[Buffer], patience: float = 60.0) -> None:
         boundary = secrets.token_hex(16)
         self.content_size = sum(len(part) for part in parts)
         self.checksum = checksum(parts)
@@ -35,7 +38,7 @@ class Multipart(Parts):
             f"--{boundary}\r\nContent-Type: application/octet-stream\r\n\r\n"
         ).encode()
         tail = f"\r\n--{boundary}--\r\n".encode()
-        super().__init__((head, *parts, tail), f"multipart/related; boundary={boundary}")
+        super().__init__((head, *parts, tail), f"multipart/related; boundary={boundary}", patience)
 
     def arrived_whole(self, answer: Mapping[str, Any]) -> bool:
         """Whether the service says it has what was sent: its size, and its checksum where it gives one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.payload import Payload
@@ -14,21 +15,33 @@ if TYPE_CHECKING:
     from studio_cas.ids import Buffer
 
 _BLOCK: Final = 1 << 20
+_WATCHED: Final = 1 << 16  # of which one after another must get away in time, so that a slow line is no dead one
+_PATIENCE: Final = 60.0
 
 
 class Parts(Payload):
-    """The concatenation of `parts`, as aiohttp sends it. May be sent once more after a failure."""
+    """The concatenation of `parts`, as aiohttp sends it. May be sent once more after a failure.
+
+    `patience`: seconds that nothing at all is taken from us until it counts as lost; aiohttp has no limit of its own
+    for a peer that is there and does not read.
+    """
 
     _autoclose = True  # nothing but memory is held
 
-    def __init__(self, parts: Sequence[Buffer], content_type: str = "application/octet-stream") -> None:
+    def __init__(
+        self, parts: Sequence[Buffer], content_type: str = "application/octet-stream", patience: float = _PATIENCE
+    ) -> None:
         super().__init__(parts, content_type=content_type)
+        self._patience = patience
         self._size = sum(len(part) for part in parts)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send everything; called by aiohttp."""
+        """Send everything; called by aiohttp. Raises TimeoutError."""
         for block in blocks(self._value):
-            await writer.write(block)
+            view = memoryview(block)
+            for start in range(0, len(view), _WATCHED):
+                async with asyncio.timeout(self._patience):
+                    await writer.write(view[start : start + _WATCHED])
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Text for debugging; demanded by aiohttp's base class."""

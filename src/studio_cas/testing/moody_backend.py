@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from studio_cas.backends.memory import MemoryBackend
+from studio_cas.backends.passing import Passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,47 +52,30 @@ class Deaths:
         return done
 
 
-class Moody:
-    """`inner`, as long as `error` is None; otherwise every call raises it, after `patience` more that are answered.
+class Moody(Passing):
+    """As `inner` as long as `error` is None; otherwise every call raises it, after `patience` more that are answered.
 
     With `loses_answers`, what is asked is done before the error is raised. `calls` counts all.
     """
 
     def __init__(self, inner: Backend | None = None, deaths: Deaths | None = None) -> None:
-        self.inner = inner or MemoryBackend("moody")
+        super().__init__(inner or MemoryBackend("moody"))
         self.deaths = deaths or Deaths()
         self.error: StudioError | None = None
         self.loses_answers = False
         self.patience = 0
         self.calls = 0
 
-    @property
-    def url(self) -> str:
-        """As `inner`."""
-        return self.inner.url
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        return partial(self._answer, found) if name in CALLS else found
 
-    @property
-    def local(self) -> bool:
-        """As `inner`."""
-        return self.inner.local
-
-    def close(self) -> None:
-        """As `inner`."""
-        self.inner.close()
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in CALLS:
-            raise AttributeError(name)
-        method = getattr(self.inner, name)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            self.calls += 1
-            if self.error is not None and self.patience > 0:
-                self.patience -= 1
-            elif self.error is not None:
-                if self.loses_answers:
-                    method(*arguments, **options)
-                raise type(self.error)(*self.error.args)
-            return self.deaths.step(lambda: method(*arguments, **options))
-
-        return call
+    def _answer(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        self.calls += 1
+        if self.error is not None and self.patience > 0:
+            self.patience -= 1
+        elif self.error is not None:
+            if self.loses_answers:
+                method(*arguments, **options)
+            raise type(self.error)(*self.error.args)
+        return self.deaths.step(lambda: method(*arguments, **options))
