@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from tests.reliability.daemons import wait_until
 from tests.reliability.folders import as_nobody, fill, names, snapshot
 
 from studio_cas.errors import NoSpaceError
@@ -240,3 +241,39 @@ def test_the_command_line_says_it_in_one_line(tmp_path, small, work):
     assert done.returncode == NoSpaceError.exit_code, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "No space left on device" in done.stderr
+
+
+def test_a_daemon_waits_for_room_and_goes_on(machine, small, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "first").write_bytes(b"first")
+    machine.store = small / "store"
+    machine.environment["STUDIOML_STORE"] = str(machine.store)
+    process = machine.start(work, "exp/w", "--interval", "1s")
+    wait_until(lambda: machine.number("exp/w") == 1)
+    filler = ballast(small, 4096)
+    (work / "big").write_bytes(random.Random(3).randbytes(MIB))
+    trouble = wait_until(lambda: machine.status()[0]["trouble"])
+    assert trouble["kind"] == "no_space"
+    assert trouble["advice"].startswith("make room")
+    one_sentence(trouble["sentence"], str(small), "No space left on device")
+    assert machine.number("exp/w") == 1
+    filler.unlink()
+    wait_until(lambda: "big" in machine.content("exp/w"))
+    assert machine.status()[0]["trouble"] is None
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+def test_a_daemon_with_a_full_home_keeps_its_folder(machine, small, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    machine.home = small / "home"
+    machine.environment["STUDIOML_HOME"] = str(machine.home)
+    process = machine.start(work, "exp/w", "--interval", "1s")
+    wait_until(lambda: machine.number("exp/w") == 1)
+    ballast(small, 0)
+    (work / "file").write_bytes(b"x" * 3000)
+    wait_until(lambda: machine.content("exp/w") == {"file": b"x" * 3000})
+    process.terminate()
+    assert process.wait(60) == 0
