@@ -3,9 +3,9 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from tests.reliability.daemons import wait_until
@@ -104,10 +104,12 @@ def test_what_keeps_a_version_from_being_made_is_told(machine, work, script):
 def test_a_script_that_dies_while_it_waits_harms_nobody(machine, work, script):
     process = machine.start(work, "exp/w", "--interval", "1h")
     os.kill(process.pid, signal.SIGSTOP)
-    asking = subprocess.Popen([sys.executable, "-c", COMMIT, "w", "60"], env=machine.environment)
-    wait_until(lambda: Path("/proc/net/unix").read_text().count("/control") >= 2)
-    asking.kill()
-    asking.wait()
+    [control] = machine.home.glob("sync/daemons/*/control")
+    folder = os.open(control.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(f"/proc/self/fd/{folder}/control")
+        asking.sendall(b'{"ask": "commit", "experiment": "exp", "tag": "w"}\n')
+    os.close(folder)
     os.kill(process.pid, signal.SIGCONT)
     (work / "file").write_bytes(b"x")
     version(script())
