@@ -120,3 +120,6 @@ class Machine:
             if process.poll() is None:
                 process.kill()
             process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()

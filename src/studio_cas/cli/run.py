@@ -46,6 +46,7 @@ Captured without being asked (a --capture with that tag replaces one):
 
 Other:
   --interval DURATION           Time between captures (30s, 1m, 2h); else saveWorkspaceFrequency, else 1m.
+  --grace DURATION              Time for the script to save and end, after Ctrl-C; else gracePeriod, else 30s.
   --quiet                       Say nothing but what went wrong.
   --config FILE                 The configuration file; else ~/.studioml/config.yaml.
   --store URL                   The store: gs:// or s3://BUCKET/PREFIX, or a folder; else as configured.
@@ -92,6 +93,7 @@ def _configuration(arguments: Arguments, session: Session) -> Config:
     options = {
         "storage": arguments.value("store") or session.store,
         "saveWorkspaceFrequency": arguments.value("interval"),
+        "gracePeriod": arguments.value("grace"),
         "queue": arguments.value("queue"),
     }
     file, home = arguments.value("config") or session.config, arguments.value("home") or session.home

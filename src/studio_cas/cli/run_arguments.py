@@ -16,7 +16,7 @@ VALUES = {  # option: its name in Arguments; those in MANY may be repeated
     "--reuse": "reuse", "-r": "reuse",
     "--experiment": "experiment", "-e": "experiment",
     "--queue": "queue", "-q": "queue",
-    "--config": "config", "--store": "store", "--home": "home", "--interval": "interval",
+    "--config": "config", "--store": "store", "--home": "home", "--interval": "interval", "--grace": "grace",
 }  # fmt: skip
 FLAGS = {
     "--join": "join",

@@ -44,19 +44,16 @@ def report(result: RunResult, *, quiet: bool) -> None:
         return
     say(f"{result.experiment} {result.status} with exit code {result.exit_code}")
     for outcome in result.outcomes:
-        if outcome.result is not None:
-            version = outcome.result.version
-            amount = f"{counted(version.files, 'file')}, {size(version.size)}"
-            say(f"  {version.experiment}/{version.tag}@{version.number}: {amount}")
+        if outcome.number is not None:
+            amount = f"{counted(outcome.files, 'file')}, {size(outcome.size)}"
+            say(f"  {result.experiment}/{outcome.artifact.tag}@{outcome.number}: {amount}")
 
 
 def _report_left_out(outcome: Outcome) -> None:
-    if outcome.result is None:
-        return
     from studio_cas.worktree.steady import STILL_WRITTEN
 
-    left_out = list(outcome.result.skipped)
-    left_out += [f"{path} {STILL_WRITTEN}" for path in outcome.result.stale]
+    left_out = list(outcome.skipped)
+    left_out += [f"{path} {STILL_WRITTEN}" for path in outcome.stale]
     for sentence in left_out[:NAMES_SHOWN]:
         say(f"{outcome.artifact.tag}: {sentence}")
     if left_out[NAMES_SHOWN:]:

@@ -144,7 +144,7 @@ def _run(spec: DaemonSpec, *, once: bool, quiet: bool) -> int:
     journal.forget_old(time.time())
     folder = journal.enter(spec)
     try:
-        ending = Daemon(folder, spec, _silent if quiet else _say, once=once).run()
+        ending = Daemon(folder, spec, _say, _silent if quiet else _say, once=once).run()
     except BaseException:
         folder.remove()
         raise
@@ -161,13 +161,16 @@ def _finish(code: int, problems: tuple[str, ...], *, quit_now: bool) -> int:
 
 
 def _resume(config: Config, *, quiet: bool) -> int:
+    from studio_cas.experiment.companion import RunCompanion
+    from studio_cas.sync.companion import Alone
     from studio_cas.sync.daemon import Daemon
     from studio_cas.sync.journal import Journal
 
     codes = []
     for folder in Journal(config.home).unfinished():
         spec = folder.read_spec()
-        ending = Daemon(folder, spec, _silent if quiet else _say, resumed=True).run()
+        companion = RunCompanion(folder, spec, _say) if spec.run is not None else Alone()
+        ending = Daemon(folder, spec, _say, _silent, companion, resumed=True).run()
         codes.append(_finish(ending.code, ending.problems, quit_now=ending.quit))
         if not quiet and not ending.code:
             _say(f"finished what a killed daemon left of {', '.join(pair.name for pair in spec.pairs)}")

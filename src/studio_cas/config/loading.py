@@ -29,7 +29,7 @@ UNUSED_KEYS = (  # what the original's files may hold; accepted, so that such a 
     "cloud", "database", "docker", "env", "experimentLifetime", "log", "optimizer", "pip", "resources_needed",
     "saveMetricsFrequency", "server", "sleep_time", "verbose", "worker_timeout",
 )  # fmt: skip
-_OPTIONS = ("storage", "saveWorkspaceFrequency", "queue", "user", "compression")
+_OPTIONS = ("storage", "saveWorkspaceFrequency", "gracePeriod", "queue", "user", "compression")
 
 
 def load_config(

@@ -1,41 +1,41 @@
-"""One attempt while it goes on: the script, the captures before, beside and after it, and its records."""
+"""One attempt while it goes on: what is captured before the script, the daemon beside it, the script, and its end."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from studio_cas.errors import IncompleteError, StudioError
 from studio_cas.experiment import artifacts, records
 from studio_cas.experiment.artifacts import OUTPUT, Captured
-from studio_cas.experiment.captures import CapturePlan, Captures, PeriodicCaptures
+from studio_cas.experiment.captures import CapturePlan, Captures, outcomes_of
+from studio_cas.experiment.companion import RunPart, problem_of
 from studio_cas.experiment.fs_tracker import child_environment
 from studio_cas.experiment.lifecycle import ending
 from studio_cas.experiment.request import RunResult
 from studio_cas.formats.experiment import Ended
+from studio_cas.sync.journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from studio_cas.config import Config
+    from studio_cas.experiment.attending import Attending
     from studio_cas.experiment.captures import Outcome
-    from studio_cas.experiment.lifecycle import Status
     from studio_cas.experiment.process import Script
     from studio_cas.experiment.request import RunRequest, Voice
     from studio_cas.formats.experiment import Created
+    from studio_cas.progress import Progress
     from studio_cas.store.store import Store
-
-BEAT = 30.0  # seconds between two heartbeats, at least
 
 
 @dataclass
 class RunningAttempt:
-    """One attempt while it goes on. `run` is called once."""
+    """One attempt while it goes on. `run` is called once. `daemon` makes the captures beside and after the script."""
 
     store: Store
     config: Config
@@ -43,18 +43,17 @@ class RunningAttempt:
     voice: Voice
     created: Created
     captured: list[Captured]
+    daemon: Attending
     _problems: list[str] = field(default_factory=list)
-    _beats: int = 0
-    _last_beat: float = 0.0
     _exit_code: int | None = None
     _script: Script | None = None
-    _stop_seen: bool = False
+    _recorded: bool = False
 
     def __post_init__(self) -> None:
         self._output = self._place_output({one.tag for one in self.created.artifacts})
         if self._output is not None:
             self.captured = [Captured(OUTPUT, self._output, default=True), *self.captured]
-        plan = CapturePlan(self.created.experiment, tuple(self.captured), self.request.workspace_all)
+        plan = CapturePlan(self.created, tuple(self.captured))
         self._captures = Captures(self.store, self.config, plan, self.voice.say)
 
     def _place_output(self, tags: set[str]) -> Path | None:
@@ -74,17 +73,20 @@ class RunningAttempt:
             self._problems.append(str(error))
             raise
         except KeyboardInterrupt:
-            places = ", ".join(f"{one.tag} in {one.path}" for one in self._captures.mutable())
-            self._problems.append(f"interrupted before everything was captured; the files are still in place: {places}")
+            self.daemon.quit()
+            self._problems.append("interrupted before everything was captured: studio sync --resume does it")
             self.voice.say(self._problems[-1])
             raise
         finally:
-            status = ending(
-                self._exit_code, stop_asked=self._stop_seen or bool(self._script and self._script.stop_asked)
-            )
-            self._write_ended(status)
+            if not self._recorded:
+                self._write_ended()
         code = self._exit_code or (IncompleteError.exit_code if self._problems else 0)
+        status = ending(self._exit_code, stop_asked=self._stop_asked)
         return RunResult(created.experiment, created.attempt, status, code, tuple(outcomes), tuple(self._problems))
+
+    @property
+    def _stop_asked(self) -> bool:
+        return bool(self._script and self._script.stop_asked)
 
     def _go(self) -> list[Outcome]:
         from studio_cas.experiment.output import Recorder, open_channels
@@ -99,16 +101,36 @@ class RunningAttempt:
             channels = open_channels()
             self._output.parent.mkdir(parents=True, exist_ok=True)
             recorder = Recorder(channels, self._output)
-        request = self.request
-        with Script(request.command, request.folder, self._environment(), channels, self.voice.say) as script:
+        self._instruct_daemon()
+        request, grace = self.request, self.config.grace_period
+        with Script(
+            request.command,
+            request.folder,
+            self._environment(),
+            channels,
+            self.voice.say,
+            grace=grace,
+            on_stop=self.daemon.hurry,
+        ) as script:
+            self._script = script
+            self.daemon.attend(script.pid, [channel.read for channel in channels.distinct()] if channels else [])
             if recorder is not None:
                 recorder.start()
-            self._script = script
             self._attend(script.pid, script.wait)
             if recorder is not None:
                 recorder.finish()
                 self._problems += [recorder.problem] if recorder.problem else []
-            return outcomes + self._capture_final()
+            return outcomes + self._finish()
+
+    def _instruct_daemon(self) -> None:
+        part = RunPart(self.created, tuple(self.captured), self._output, os.getpid(), dict(self._captures.versions))
+        self.daemon.instruct(Journal(self.config.home).enter(self._captures.daemon_spec(part)), self._heed_stop)
+
+    def _heed_stop(self, who: str) -> None:
+        """Pass on what `studio runs stop` asks for."""
+        self.voice.say(f"{who} asks the run to stop: interrupt passed on to the script")
+        if self._script is not None:
+            self._script.stop()
 
     def _environment(self) -> dict[str, str]:
         """The environment of the script."""
@@ -120,33 +142,10 @@ class RunningAttempt:
 
     def _attend(self, pid: int, wait: Callable[[], int]) -> None:
         """Wait for the script, and do beside it what it need not wait for."""
-        began = self._last_beat = time.time()
-        started = threading.Thread(target=self._write_started, args=(pid, began), name="environment", daemon=True)
-        period = self.config.save_workspace_frequency
-        periodic = PeriodicCaptures(self._captures, self._beat, period, self.voice.say)
+        started = threading.Thread(target=self._write_started, args=(pid, time.time()), name="environment", daemon=True)
         started.start()
-        periodic.start()
         self._exit_code = wait()
-        periodic.stop()
         started.join()
-
-    def _beat(self) -> None:
-        """Say that the run is alive; the record `started` said so first. And look whether it shall stop."""
-        now = time.time()
-        if now - self._last_beat >= BEAT:
-            self._beats, self._last_beat = self._beats + 1, now
-            with contextlib.suppress(StudioError):  # what is wrong with the store is told by the captures
-                records.write_heartbeat(self.store.backend, self.created, self._beats, now)
-        with contextlib.suppress(StudioError):
-            self._heed_stop()
-
-    def _heed_stop(self) -> None:
-        """Pass on what `studio runs stop` asks for, once."""
-        stop = None if self._stop_seen else records.stop_requested(self.store.backend, self.created)
-        if stop is not None and self._script is not None:
-            self._stop_seen = True
-            self.voice.say(f"{stop.user} on {stop.host} asks the run to stop: interrupt passed on to the script")
-            self._script.stop()
 
     def _write_started(self, pid: int, began: float) -> None:
         from studio_cas.experiment.environment import gather
@@ -157,21 +156,51 @@ class RunningAttempt:
         except (StudioError, OSError) as error:
             self.voice.say(f"the start of the run could not be recorded: {error}")
 
-    def _write_ended(self, status: Status) -> None:
+    def _write_ended(self) -> None:
+        """Record the end, where no daemon did."""
         usage = self._script.usage if self._script else None
-        ended = Ended(time.time(), status, self._exit_code, tuple(self._problems), usage, dict(self._captures.versions))
+        status = ending(self._exit_code, stop_asked=self._stop_asked)
+        ended = Ended(time.time(), status, self._exit_code, tuple(self._problems), usage)
         try:
             records.write_ended(self.store.backend, self.created, ended)
         except StudioError as error:
             self.voice.say(f"the end of the run could not be recorded: {error}")
 
-    def _capture_final(self) -> list[Outcome]:
-        outcomes = self._captures.capture_final(self.voice.progress)
-        for outcome in outcomes:
-            if outcome.problem is not None:
-                path, name = outcome.artifact.path, f"{self.created.experiment}/{outcome.artifact.tag}"
-                problem = f"{outcome.artifact.tag} was not captured: {outcome.problem}"
-                if os.path.lexists(path):
-                    problem += f"; it is still in {path}; when that is mended: studio push {path} {name}"
-                self._problems.append(problem)
-        return outcomes
+    def _finish(self) -> list[Outcome]:
+        """Let the daemon make the last captures, and record the end."""
+        usage = self._script.usage if self._script else None
+        end = {
+            "exit_code": self._exit_code,
+            "stop_asked": self._stop_asked,
+            "problems": list(self._problems),
+            "usage": asdict(usage) if usage else None,
+        }
+        progress = self.voice.progress()
+        try:
+            answer = self.daemon.finish(end, _Shown(progress).tell)
+        finally:
+            progress.finish()
+        if answer is None:
+            self._problems.append("no sync daemon could be kept alive to make the last captures: studio sync --resume")
+            return []
+        self._recorded = True
+        part = RunPart(self.created, tuple(self.captured), self._output, os.getpid())
+        rows: Sequence[Mapping[str, Any]] = answer["outcomes"]
+        self._problems += [problem for row in rows if (problem := problem_of(row, part)) is not None]
+        return outcomes_of(rows, self.captured)
+
+
+class _Shown:
+    """Shows the progress that a daemon tells of, of all artifacts together."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done: dict[str, tuple[int, int]] = {}
+        progress.start("the last captures")
+
+    def tell(self, row: Mapping[str, Any]) -> None:
+        """The daemon told how far it is with one artifact."""
+        if "bytes" in row:
+            count, files = self._done.get(row["progress"], (0, 0))
+            self._done[row["progress"]] = row["bytes"], row["files"]
+            self._progress.advance(max(0, row["bytes"] - count), max(0, row["files"] - files))

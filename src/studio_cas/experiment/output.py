@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 PIECE = 1 << 16
@@ -50,13 +51,20 @@ class Channels:
     def close_script_side(self) -> None:
         """Close our copies of the ends that the script has got: the end of output can then be seen."""
         for channel in self.distinct():
-            os.close(channel.write)
+            if channel.write >= 0:
+                os.close(channel.write)
 
     def copy_window_size(self) -> None:
         """Tell pseudo-terminals the size of the real one."""
         for channel in self.distinct():
             if channel.terminal and channel.shown is not None:
                 _copy_window_size(channel.shown, channel.read)
+
+
+def inherited_channels(ends: Sequence[int]) -> Channels:
+    """Channels whose script runs already: `ends` are those we read, stdout's first. They are shown nowhere."""
+    channels = [Channel(end, -1, None, terminal=False) for end in ends]
+    return Channels(channels[0], channels[-1])
 
 
 def open_channels(stdout: int = 1, stderr: int = 2) -> Channels:
@@ -97,16 +105,18 @@ def _copy_window_size(source: int, target: int) -> None:
 
 
 class Recorder:
-    """A thread that moves a script's output from its channels to the screen and into a file."""
+    """A thread that moves a script's output from its channels to the screen and into a file.
 
-    def __init__(self, channels: Channels, file: Path) -> None:
+    With `again`, it goes on with the file of one that was killed.
+    """
+
+    def __init__(self, channels: Channels, file: Path, *, again: bool = False) -> None:
         self.problem: str | None = None
         self._channels = channels
         self._file_name = file
         self._shown = {channel.read: channel.shown for channel in channels.distinct()}
-        self._file: int | None = os.open(
-            file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644
-        )
+        begin = 0 if again else os.O_TRUNC
+        self._file: int | None = os.open(file, os.O_WRONLY | os.O_CREAT | begin | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="script output", daemon=True)
 

@@ -35,6 +35,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Script:
     """A running script. Use as a context manager in the main thread: signals are ours while it is open.
 
+    Asked to stop, it has `grace` seconds before it is killed; `on_stop` is called when a signal other than Ctrl-C asks.
+
     It stays open while the last captures are made, so that a Ctrl-C does not end them by accident.
     """
 
@@ -45,6 +47,9 @@ class Script:
         environment: Mapping[str, str],
         channels: Channels | None,
         say: Callable[[str], None],
+        *,
+        grace: float = 30.0,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
         self.stop_asked = False
         self.usage: Usage | None = None  # what the script and the processes it waited for took; None before its end
@@ -54,6 +59,9 @@ class Script:
         self._environment = environment
         self._channels = channels
         self._say = say
+        self._grace = grace
+        self._on_stop_asked = on_stop
+        self._patience: threading.Timer | None = None
         self._interrupts = 0
         self._ended = False
         self._warned = False
@@ -95,6 +103,8 @@ class Script:
                 break
             self._resume(os.WSTOPSIG(status))
         self._ended = True
+        if self._patience is not None:
+            self._patience.cancel()
         self.usage = Usage(time.monotonic() - self._began, taken.ru_utime + taken.ru_stime, taken.ru_maxrss * 1024)
         code = os.waitstatus_to_exitcode(status)
         if self._process is not None:
@@ -112,6 +122,19 @@ class Script:
             self.stop_asked = True
             ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
             self._send(signal.SIGTERM if ignored else signal.SIGINT)
+            self._begin_grace()
+
+    def _begin_grace(self) -> None:
+        """From now on the script has so long to save what it wants to save."""
+        if self._patience is None:
+            self._patience = threading.Timer(self._grace, self._lose_patience)
+            self._patience.daemon = True
+            self._patience.start()
+
+    def _lose_patience(self) -> None:
+        if not self._ended:
+            self._say(f"the script did not end within {self._grace:g} s of being asked to: it is killed")
+            self._send(signal.SIGKILL)
 
     def _take_signals(self) -> None:
         handlers = {
@@ -137,7 +160,9 @@ class Script:
         self.stop_asked = True
         if self._interrupts == 1:
             self._send(signal.SIGINT)
-            self._say("interrupt passed on to the script; press Ctrl-C again to kill it")
+            grace = f"{self._grace:g} s to end"
+            self._say(f"interrupt passed on to the script, which has {grace}; press Ctrl-C again to kill it")
+            self._begin_grace()
         else:
             self._send(signal.SIGKILL)
             self._say("script killed")
@@ -150,8 +175,13 @@ class Script:
         self._say("the last captures are being made; press Ctrl-C again to go without them")
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
-        self.stop_asked = self.stop_asked or not self._ended
+        if self._ended:
+            return
+        self.stop_asked = True
         self._send(number)
+        self._begin_grace()
+        if self._on_stop_asked is not None:
+            self._on_stop_asked()
 
     def _on_suspend(self, number: int, _frame: FrameType | None) -> None:
         self._send(number)  # the script's stop is seen by wait, and we stop as well

@@ -75,6 +75,13 @@ def write_heartbeat(backend: Backend, created: Created, number: int, time: float
     backend.create(key, [records.encode(records.Heartbeat(number, time))])
 
 
+def count_heartbeats(backend: Backend, created: Created) -> int:
+    """The number of the newest heartbeat, 0 where there is none; one listing."""
+    for found in backend.list(records.heartbeats_prefix(created.experiment, created.attempt), limit=1):
+        return records.heartbeat_number(found.key)
+    return 0
+
+
 def request_stop(backend: Backend, created: Created, stop: Stop) -> Stop:
     """Ask the attempt to stop, wherever it runs: it looks with each heartbeat. Who asked first is returned."""
     key = records.attempt_key(created.experiment, created.attempt, "stop")

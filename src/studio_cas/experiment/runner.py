@@ -1,7 +1,8 @@
 """A run, from its first check to its last record.
 
-check → open the store → resolve reuses → claim the name → materialise reuses → record: created → capture once →
-start the script → record: started → capture every period → the script ends → capture for the last time → record: ended
+check → start a daemon → open the store → resolve reuses → claim the name → materialise reuses → record: created →
+capture once → tell the daemon what to do → start the script → record: started → the script ends → ask for the last
+captures. The daemon (companion.py) captures all along and for the last time, and records the end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import socket
 import time
 import uuid
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from studio_cas.experiment import artifacts, records
@@ -34,17 +36,21 @@ def run(request: RunRequest, config: Config, voice: Voice) -> RunResult:
     Raises StudioError for whatever goes wrong before the script starts.
     """
     from studio_cas.config import open_configured_store
+    from studio_cas.experiment.attending import Attending
 
     experiment = check_name(request.experiment or str(uuid.uuid4()), "an experiment")
     artifacts.check_tags(request.captures, request.reuses)
     artifacts.check_paths(request.captures, config.storage.folder, config.home)
-    with open_configured_store(config) as store:
+    with (
+        closing(Attending(voice.say)) as daemon,
+        open_configured_store(config) as store,
+    ):
         owner = Owner(experiment, config.user, socket.gethostname(), time.time())
         wanted = _resolve(store, request.reuses)
         records.claim(store.backend, owner, join=request.join)
         reused = [_fetch(store, tag, version, config.home, voice) for tag, version in wanted]
         created, captured = _create(store, request, config, experiment, reused)
-        return RunningAttempt(store, config, request, voice, created, captured).run()
+        return RunningAttempt(store, config, request, voice, created, captured, daemon).run()
 
 
 def _resolve(store: Store, reuses: Sequence[ReuseSpec]) -> list[tuple[str, Version]]:

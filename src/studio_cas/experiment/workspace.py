@@ -100,6 +100,23 @@ def survey(root: Path, patterns: Sequence[str], exclude: Sequence[Path]) -> Surv
     return Survey(sizes.total(), tuple(sizes.most_common(3)), complete)
 
 
+def warning_of_size(root: Path, patterns: Sequence[str], exclude: Sequence[Path]) -> str | None:
+    """A sentence where `root` is so large that it is probably a mistake to capture it, else None."""
+    found = survey(root, patterns, exclude)
+    if found.size <= LARGE:
+        return None
+    largest = ", ".join(f"{name} ({_gibibytes(size)})" for name, size in found.largest)
+    least = "" if found.complete else "at least "
+    return (
+        f"warning: the workspace {root} holds {least}{_gibibytes(found.size)}, and all of it is captured; "
+        f"the largest: {largest}; name what is not needed in .studioml_ignore, or run with --no-workspace"
+    )
+
+
+def _gibibytes(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"
+
+
 def _files(root: Path, ignored: object, exclude: Sequence[Path]) -> Iterator[tuple[bytes, int]]:
     from studio_cas.worktree.scan import scan
 

@@ -206,6 +206,11 @@ def heartbeat_key(experiment: str, attempt: int, number: int) -> str:
     return f"{heartbeats_prefix(experiment, attempt)}{HEARTBEAT_LIMIT - number:010}"
 
 
+def heartbeat_number(key: str) -> int:
+    """The number of the heartbeat under `key`."""
+    return HEARTBEAT_LIMIT - int(key.rsplit("/", 1)[1])
+
+
 def encode(record: Record) -> bytes:
     """The record as JSON; times are readable, odd bytes in names survive."""
     row = {"format": FORMAT_NUMBER, "kind": type(record).__name__.lower(), **asdict(record)}

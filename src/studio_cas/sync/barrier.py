@@ -53,7 +53,9 @@ def _capture(left: DaemonSpec | None, home: Path, path: Path, experiment: str, t
     pair = known[0] if known else Pair(path, experiment, tag)
     keeper = Keeper(lambda: open_storage(spec.storage, spec.home))
     try:
-        cycle = run_cycle(keeper, pair, user=spec.user, compression=spec.compression, final=False, progress=None)
+        cycle = run_cycle(
+            keeper, lambda: pair, user=spec.user, compression=spec.compression, final=False, progress=None
+        )
     finally:
         keeper.close()
     if cycle.error is not None:

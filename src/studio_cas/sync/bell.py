@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from studio_cas.sync.control import Door
-from studio_cas.sync.processes import Process
+from studio_cas.sync.processes import Process, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +30,7 @@ class Bell:
         self._selector = selectors.DefaultSelector()
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._processes: dict[int, Process] = {}
+        self._ended: list[tuple[Process, int | None]] = []
         self._previous: dict[int, Any] = {}
         self._door: Door | None = None
 
@@ -72,6 +73,11 @@ class Bell:
                 self._processes[descriptor] = process
                 self._selector.register(descriptor, selectors.EVENT_READ, process)
 
+    def take_ended(self) -> list[tuple[Process, int | None]]:
+        """Those of the processes that have ended since the last call, each with its exit code where that is known."""
+        ended, self._ended = self._ended, []
+        return ended
+
     def wait(self, timeout: float) -> list[tuple[Mapping[str, Any], Asker]]:
         """Wait for anything, `timeout` seconds at most; the requests that came."""
         requests: list[tuple[Mapping[str, Any], Asker]] = []
@@ -82,6 +88,7 @@ class Bell:
                         pass
             elif isinstance(key.data, Process):
                 self._selector.unregister(key.fd)
+                self._ended.append((key.data, exit_code(key.data, key.fd)))
                 os.close(key.fd)
                 del self._processes[key.fd]
             else:

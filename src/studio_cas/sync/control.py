@@ -21,10 +21,11 @@ from studio_cas import errors
 from studio_cas.errors import StudioError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 LINE_LIMIT = 1 << 20
+FILES_LIMIT = 8  # descriptors that come with a request
 CONNECT_SECONDS = 5.0
 
 
@@ -44,8 +45,14 @@ def _short(path: Path) -> Iterator[str]:
 class Asker:
     """One who waits for an answer, seen from the daemon. Answers that nobody takes any more are dropped."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, files: list[int]) -> None:
         self._connection = connection
+        self._files = files
+
+    def take_files(self) -> list[int]:
+        """The descriptors that came with the request; they belong to the caller now."""
+        files, self._files = self._files, []
+        return files
 
     def answer(self, **row: Any) -> None:
         """Send one answer."""
@@ -59,6 +66,8 @@ class Asker:
 
     def close(self) -> None:
         """Hang up."""
+        for file in self.take_files():
+            os.close(file)
         self._connection.close()
 
 
@@ -75,6 +84,7 @@ class Door:
         self._socket.listen(64)
         self._socket.settimeout(0)
         self._parts: dict[socket.socket, bytes] = {}
+        self._files: dict[socket.socket, list[int]] = {}
         selector.register(self._socket, selectors.EVENT_READ, self)
 
     def ready(self, source: object) -> Iterator[tuple[Mapping[str, Any], Asker]]:
@@ -83,16 +93,17 @@ class Door:
             with contextlib.suppress(OSError):
                 connection, _ = self._socket.accept()
                 connection.settimeout(0)
-                self._parts[connection] = b""
+                self._parts[connection], self._files[connection] = b"", []
                 self._selector.register(connection, selectors.EVENT_READ, self)
         elif isinstance(source, socket.socket) and source in self._parts:
             request = self._receive(source)
             if request is not None:
-                yield request, Asker(source)
+                yield request, Asker(source, self._files.pop(source, []))
 
     def _receive(self, connection: socket.socket) -> Mapping[str, Any] | None:
         try:
-            piece = connection.recv(65536)
+            piece, files, _, _ = socket.recv_fds(connection, 65536, FILES_LIMIT)
+            self._files[connection] += files
         except BlockingIOError:
             return None
         except OSError:
@@ -108,16 +119,21 @@ class Door:
         except ValueError:
             request = None
         if not end or not isinstance(request, dict):
-            connection.close()
+            self._hang_up(connection)
             return None
         connection.settimeout(CONNECT_SECONDS)  # one who does not read his answers holds nobody up
         return request
+
+    def _hang_up(self, connection: socket.socket) -> None:
+        for file in self._files.pop(connection, []):
+            os.close(file)
+        connection.close()
 
     def close(self) -> None:
         """Take no more requests."""
         for connection in self._parts:
             self._selector.unregister(connection)
-            connection.close()
+            self._hang_up(connection)
         self._parts = {}
         self._selector.unregister(self._socket)
         self._socket.close()
@@ -130,8 +146,9 @@ def ask(
     *,
     timeout: float | None = None,
     progress: Callable[[Mapping[str, Any]], None] | None = None,
+    files: Sequence[int] = (),
 ) -> Mapping[str, Any]:
-    """Ask the daemon behind the socket `path`, and return its last answer.
+    """Ask the daemon behind the socket `path`, and return its last answer. It gets copies of the descriptors `files`.
 
     Raises DaemonGoneError, TransientError (no answer in `timeout` seconds), and the error that the daemon answered.
     """
@@ -139,7 +156,9 @@ def ask(
     connection = _connect(path)
     with connection, connection.makefile("rb") as answers:
         try:
-            connection.sendall(json.dumps(dict(request)).encode() + b"\n")
+            line = json.dumps(dict(request)).encode() + b"\n"
+            sent = socket.send_fds(connection, [line], files) if files else 0
+            connection.sendall(line[sent:])
             while True:
                 if deadline is not None:
                     connection.settimeout(max(0.001, deadline - time.monotonic()))

@@ -25,7 +25,7 @@ from studio_cas.sync.companion import Alone
 from studio_cas.sync.debounce import Debounce, Rhythm
 from studio_cas.sync.engine import Cycle, Keeper, run_cycle
 from studio_cas.sync.journal import Journal
-from studio_cas.sync.member import Member
+from studio_cas.sync.member import Member, told_of
 from studio_cas.sync.priority import stand_back
 from studio_cas.sync.processes import Process
 from studio_cas.sync.reporting import CycleProgress, outcome
@@ -63,13 +63,15 @@ class Ending:
 class Daemon:
     """One daemon; `run` is called once, in the main thread, and signals are the daemon's while it runs.
 
-    `once`: the first cycle is the last. `say` is told what happens, in sentences. `resumed`: finish what a killed one
+    `say` is told what a person has to know, in sentences, and `note` what happens. `once`: the first cycle is the last.
+    `resumed`: finish what a killed one
     left, but for pairs that another daemon has by now; a folder that is gone is then no reason to try again.
     """
 
     folder: DaemonFolder
     spec: DaemonSpec
     say: Callable[[str], None]
+    note: Callable[[str], None]
     companion: Companion = field(default_factory=Alone)
     once: bool = False
     resumed: bool = False
@@ -85,7 +87,7 @@ class Daemon:
         self._finished: queue.SimpleQueue[tuple[Member, Cycle]] = queue.SimpleQueue()
         self._farewell: list[Asker] = []
         self._signals = 0
-        self._stopping = self._quit = False
+        self._stopping = self._quit = self._stood_back = False
         self._ticked = self._gathered = self._looked = self._beat_due = float("-inf")
 
     # --- from beginning to end --------------------------------------------------------------------------------------
@@ -97,12 +99,12 @@ class Daemon:
             raise ConflictError(f"another process is the daemon {self.folder.id} already")
         try:
             self._hold_pairs()
-            if self.spec.stand_back and not self.once:
-                stand_back()
             return self._live()
         finally:
             for hold in (*self._holds.values(), lock):
                 hold.release()
+            if self.spec.run is not None and self.folder.ended:
+                self._forget()
 
     def _hold_pairs(self) -> None:
         for pair in self.spec.pairs:
@@ -114,12 +116,18 @@ class Daemon:
                 self._holds[pair] = hold
                 self._members.append(self._member(pair, folder))
                 if not self.once:
-                    self.say(f"{pair.path} is kept as {pair.name}")
+                    self.note(f"{pair.path} is kept as {pair.name}")
             elif not self.resumed:
                 pid = (folder.holder() or {}).get("pid", "unknown")
                 raise ConflictError(
                     f"{pair.path} is kept as {pair.name} by process {pid} already: studio sync stop {pair.name} ends it"
                 )
+
+    def _forget(self) -> None:
+        """A run has its records: what the journal knew of it is no longer needed."""
+        for member in self._members:
+            member.folder.remove()
+        self.folder.remove()
 
     def _member(self, pair: Pair, folder: PairFolder) -> Member:
         spec = self.spec
@@ -128,7 +136,11 @@ class Daemon:
         store = [spec.storage.folder] if spec.storage.folder else []
         left_out = tuple(path.resolve() for path in (*pair.exclude, *ours, *store))
         about = {"store": spec.storage.url, "daemon": self.folder.id, "period": spec.period}
-        return Member(pair, folder, Debounce(Rhythm(spec.period), first), left_out, about)
+        member = Member(pair, folder, Debounce(Rhythm(spec.period), first), left_out, about)
+        earlier = folder.read_status() or {}
+        if earlier.get("daemon") == self.folder.id:  # one that was killed, and whose work this one goes on with
+            member.first = earlier.get("first")
+        return member
 
     def _open_store(self) -> Store:
         from studio_cas.config.opening import open_spooled_storage
@@ -184,6 +196,8 @@ class Daemon:
     def _loop(self, lanes: ThreadPoolExecutor) -> None:
         attended = self._bell.attended
         while not self._quit:
+            for process, code in self._bell.take_ended():
+                self.companion.lost(process, code)
             if attended and not self._bell.attended:
                 self.stop()
             attended = self._bell.attended
@@ -191,7 +205,12 @@ class Daemon:
             self._take_finished()
             if all(member.done for member in self._members) and (self._stopping or self.spec.run is None):
                 return
-            for member in schedule.choose(self._members, self.clock()):
+            chosen = schedule.choose(self._members, self.clock())
+            if chosen and not self._stood_back and not self._stopping:
+                self._stood_back = True
+                if self.spec.stand_back:
+                    stand_back()  # not before: somebody waits for the end of a short script
+            for member in chosen:
                 member.begin(self.clock(), last_one=member.final_due is not None)
                 lanes.submit(self._cycle, member)
             self._tick(lanes)
@@ -214,8 +233,13 @@ class Daemon:
             known = member.trouble
             member.end(cycle, self.clock())
             member.answer()
-            for sentence in member.news(cycle, known):
-                self.say(sentence)
+            if complaint := member.complaint(known):
+                self.say(complaint)
+            if cycle.result is not None:
+                for sentence in cycle.result.damaged:
+                    self.say(f"{sentence}: what lay in it was read again")
+                if made := told_of(cycle.result):
+                    self.note(made)
             if member.done and not self._stopping:
                 self._members.remove(member)
                 self._part_with(member)
@@ -232,8 +256,7 @@ class Daemon:
         """In a lane."""
         cycle = run_cycle(
             self._keeper,
-            dataclasses.replace(member.pair, exclude=(*member.pair.exclude, self.spec.home / "sync")),
-            before=None if self.once else lambda: member.look(self._watcher),
+            lambda: self._prepared(member),
             user=self.spec.user,
             compression=self.spec.compression,
             final=member.last_one and not self.once,
@@ -241,6 +264,13 @@ class Daemon:
         )
         self._finished.put((member, cycle))
         self._bell.wake()
+
+    def _prepared(self, member: Member) -> Pair:
+        """What is captured now; it is watched from before then on, unless that is the end."""
+        if not member.last_one:
+            member.look(self._watcher)
+        pair = self.companion.now(member.pair)
+        return dataclasses.replace(pair, exclude=(*pair.exclude, self.spec.home / "sync"))
 
     def _tick(self, lanes: ThreadPoolExecutor) -> None:
         """What is done now and then."""
@@ -295,12 +325,16 @@ class Daemon:
                 self._serve_member(request, asker)
                 return
             case "finish":
-                self.companion.told(request)
+                self.companion.asked(request, asker)
                 self._farewell.append(asker)
                 self.stop()
                 return
+            case "listen":
+                if self.companion.asked(request, asker):
+                    return
             case "attend":
                 process = Process(int(request["pid"]), int(request["started"]))
+                self.companion.asked(request, asker)
                 self.folder.attend(process)
                 self._bell.attend([process])
             case "hurry":

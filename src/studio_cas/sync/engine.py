@@ -99,22 +99,20 @@ class Keeper:
 
 def run_cycle(
     keeper: Keeper,
-    pair: Pair,
+    prepare: Callable[[], Pair],
     *,
     user: str,
     compression: bool,
     final: bool,
     progress: Progress | None,
-    before: Callable[[], None] | None = None,
 ) -> Cycle:
-    """Call `before`, and capture `pair` once. Whatever goes wrong is in the answer."""
+    """Capture the pair that `prepare` gives once. Whatever goes wrong is in the answer."""
     from studio_cas.worktree.capture import capture
 
     began, cpu = time.monotonic(), time.thread_time()
     result, error = None, None
     try:
-        if before is not None:
-            before()
+        pair = prepare()
         if not (pair.optional and is_empty(pair.path)):
             result = capture(
                 keeper.store(),

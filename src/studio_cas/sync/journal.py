@@ -67,6 +67,10 @@ class PairFolder:
         """Who has the pair; None for nobody."""
         return lock.holder(self.folder / "lock")
 
+    def remove(self) -> None:
+        """Forget the pair."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     @property
     def ended(self) -> bool:
         """Whether its daemon said that nothing is left to do."""
@@ -191,7 +195,7 @@ class Journal:
         for folder in self.pairs():
             updated = (folder.read_status() or {}).get("updated", now)
             if folder.ended and now - updated > KEPT and not folder.holder():
-                shutil.rmtree(folder.folder, ignore_errors=True)
+                folder.remove()
 
 
 def _folders(parent: Path) -> list[Path]:

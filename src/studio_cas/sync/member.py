@@ -50,6 +50,7 @@ class Member:
     waiting: list[Asker] = field(default_factory=list)
     answering: list[Asker] = field(default_factory=list)
     version: Version | None = None
+    first: int | None = None
     last: CaptureResult | None = None
     trouble: Trouble | None = None
     error: Exception | None = None
@@ -174,6 +175,7 @@ class Member:
                 self._pending.update(result.stale)
             if result is not None:
                 self.version, self.last = result.version, result
+                self.first = self.first or result.version.number
                 self.rate = result.bytes_read / max(cycle.seconds, 0.001) if result.bytes_read else self.rate
             found = result is not None and (result.created or bool(result.stale))
             blind = self.mode.mode != watcher.EVENTS
@@ -209,21 +211,14 @@ class Member:
             asker.answer(done=True, code=code, problems=problems, version=self.version.number if self.version else None)
             asker.close()
 
-    def news(self, cycle: Cycle, known: Trouble | None) -> list[str]:
-        """What the cycle that ended is worth saying; `known` is the trouble before it."""
-        name, trouble, result = self.pair.name, self.trouble, cycle.result
-        if trouble is not None:
-            if known is not None and known.kind == trouble.kind:
-                return []
-            return [f"{name} could not be captured: {trouble.sentence}; what to do: {trouble.advice}"]
-        said = [f"{name} is captured again"] if known is not None else []
-        if result is not None:
-            said += [f"{sentence}: what lay in it was read again" for sentence in result.damaged]
-        if result is not None and result.created:
-            version = result.version
-            stale = f", {len(result.stale)} of them still being written" if result.stale else ""
-            said.append(f"{version.name}: {version.files:,} files, {version.size:,} bytes{stale}")
-        return said
+    def complaint(self, known: Trouble | None) -> str | None:
+        """What a person should hear of the cycle that ended; `known` is the trouble before it."""
+        name, trouble = self.pair.name, self.trouble
+        if trouble is None:
+            return f"{name} is captured again" if known is not None else None
+        if known is not None and known.kind == trouble.kind:
+            return None
+        return f"{name} could not be captured: {trouble.sentence}; what to do: {trouble.advice}"
 
     def status(self) -> dict[str, Any]:
         """What status shows of the pair."""
@@ -238,6 +233,7 @@ class Member:
             "version": {"number": version.number, "time": version.time, "files": version.files, "size": version.size}
             if version
             else None,
+            "first": self.first,
             "checked": self.checked,
             "cycles": self.cycles,
             "pending": self.pending_bytes(),
@@ -253,6 +249,15 @@ class Member:
         if status != self._written:
             self._written = status
             self.folder.write_status({**status, "updated": time.time()})
+
+
+def told_of(result: CaptureResult) -> str | None:
+    """The version that a capture made, in a sentence; None where it made none."""
+    if not result.created:
+        return None
+    version = result.version
+    stale = f", {len(result.stale)} of them still being written" if result.stale else ""
+    return f"{version.name}: {version.files:,} files, {version.size:,} bytes{stale}"
 
 
 def survey(path: Path) -> int:

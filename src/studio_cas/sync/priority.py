@@ -6,18 +6,23 @@ import contextlib
 import ctypes
 import os
 import platform
+import threading
 
 NICE = 10
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}  # numbers of the system call
-_THIS_THREAD = 1, 0
+_THREAD = 1
 _BEST_EFFORT_LOWEST = 2 << 13 | 7  # and not idle: a busy disk would keep it from the last capture for ever
 
 
 def stand_back() -> None:
-    """Lower the priority of this thread and those it starts, for processor and disks; what is refused is left."""
-    with contextlib.suppress(OSError):
-        if os.getpriority(os.PRIO_PROCESS, 0) < NICE:
-            os.setpriority(os.PRIO_PROCESS, 0, NICE)
-    number = _IOPRIO_SET.get(platform.machine())
-    if number is not None and platform.system() == "Linux":
-        ctypes.CDLL(None, use_errno=True).syscall(number, *_THIS_THREAD, _BEST_EFFORT_LOWEST)
+    """Lower the priority of all our threads, for processor and disks; what is refused is left as it is.
+
+    On Linux both belong to a thread, and a new one has those of the thread that starts it.
+    """
+    for thread in [each.native_id for each in threading.enumerate() if each.native_id]:
+        with contextlib.suppress(OSError):
+            if os.getpriority(os.PRIO_PROCESS, thread) < NICE:
+                os.setpriority(os.PRIO_PROCESS, thread, NICE)
+        number = _IOPRIO_SET.get(platform.machine())
+        if number is not None and platform.system() == "Linux":
+            ctypes.CDLL(None, use_errno=True).syscall(number, _THREAD, thread, _BEST_EFFORT_LOWEST)

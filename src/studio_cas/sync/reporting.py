@@ -53,6 +53,7 @@ def outcome(member: Member) -> dict[str, Any]:
     return {
         "tag": member.pair.tag,
         "path": str(member.pair.path),
+        "first": member.first,
         "version": version.number if version else None,
         "files": version.files if version else 0,
         "size": version.size if version else 0,

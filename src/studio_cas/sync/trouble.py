@@ -66,7 +66,7 @@ def trouble_of(error: Exception, earlier: Trouble | None, now: float) -> Trouble
 
 def told(error: Exception) -> str:
     """The error as a sentence; of a fault of ours the traceback goes to stderr where that is asked for."""
-    if isinstance(error, StudioError):
+    if isinstance(error, StudioError | OSError):
         return str(error)
     if os.environ.get("STUDIO_TRACEBACK") == "1":
         import traceback
