@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from studio_cas.errors import LocalIOError, NotFoundError, StudioError
-from studio_cas.sync.control import DaemonGoneError, ask
+from studio_cas.sync.control import DaemonGoneError, NobodyThereError, ask
 from studio_cas.sync.processes import Process
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ class Attending:
         while True:
             try:
                 return ask(self._folder.control, request, **options)
-            except DaemonGoneError:
-                if self._daemon.poll() is not None or self._folder.control.exists():
+            except NobodyThereError:
+                if self._daemon.poll() is not None:
                     raise
                 time.sleep(CONNECT_PAUSE)
 

@@ -33,6 +33,10 @@ class DaemonGoneError(Exception):
     """There is no daemon behind the socket, or no longer."""
 
 
+class NobodyThereError(DaemonGoneError):
+    """Nobody listens behind the socket: the daemon is dead, or has not begun."""
+
+
 @contextlib.contextmanager
 def _short(path: Path) -> Iterator[str]:
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -77,11 +81,13 @@ class Door:
     def __init__(self, path: Path, selector: selectors.BaseSelector) -> None:
         self._path = path
         self._selector = selector
-        path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with _short(path) as short:
+        beside = path.with_name(f".{path.name}")
+        beside.unlink(missing_ok=True)
+        with _short(beside) as short:
             self._socket.bind(short)
         self._socket.listen(64)
+        beside.replace(path)  # whoever finds it is heard
         self._socket.settimeout(0)
         self._parts: dict[socket.socket, bytes] = {}
         self._files: dict[socket.socket, list[int]] = {}
@@ -186,7 +192,7 @@ def _connect(path: Path) -> socket.socket:
             connection.connect(short)
     except OSError as error:
         connection.close()
-        raise DaemonGoneError from error
+        raise NobodyThereError from error
     connection.settimeout(None)
     return connection
 
