@@ -28,6 +28,7 @@ COMMANDS = {
     "push": "Capture a folder or a file as a new version, now.",
     "pull": "Fetch an artifact, or a part of it.",
     "export": "Write an artifact into a tar or zip archive.",
+    "copy": "Copy artifacts and experiments to another store.",
     "ls": "List experiments, artifacts, or the files in one.",
     "log": "List the versions of an artifact, the newest first.",
     "diff": "Show what changed between two versions.",

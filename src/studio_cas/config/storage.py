@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,18 @@ def parse_storage(value: object, base: Path, default: Path) -> Storage:
     raise ConfigError(
         f"storage: {value!r} is neither a URL nor a mapping: write gs://BUCKET/PREFIX, or {{type: …, bucket: …}}"
     )
+
+
+def storage_beside(text: str, configured: Storage, credentials: Path | None = None) -> Storage:
+    """Another store, at a URL or path. In the cloud of the `configured` one it is reached in the same way.
+
+    With `credentials`, with those. Raises ConfigError.
+    """
+    url = _parse_location(text, Path.cwd())
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme and configured.url.startswith(f"{scheme}://"):
+        return replace(configured, url=url, credentials=credentials or configured.credentials)
+    return Storage(url, credentials if scheme else None)
 
 
 def _text(name: str, item: object) -> str:

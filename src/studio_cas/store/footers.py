@@ -11,7 +11,7 @@ from studio_cas.formats.leaf import Place
 from studio_cas.formats.pack import HEADER_SIZE, TRAILER
 
 if TYPE_CHECKING:
-    from studio_cas.ids import PackId
+    from studio_cas.ids import Buffer, PackId
     from studio_cas.store.store import Store
 
 TAIL = 64 * 1024
@@ -29,6 +29,16 @@ def read_footer(store: Store, pack_id: PackId) -> list[tuple[bytes, Place]]:
         view[offset - start : offset - start + length] if offset >= start else store.backend.read(key, offset, length)
     )
     return _places(pack_id, pack.decode_footer(stored, trailer), offset)
+
+
+def placed_chunks(pack_id: PackId, data: Buffer) -> list[tuple[bytes, Place, int]]:
+    """The chunks of the whole pack `data`, in order: id, place, plain length. Raises CorruptError."""
+    view = memoryview(data)
+    trailer = view[-TRAILER.size :]
+    offset, length = pack.footer_extent(trailer, len(view))
+    footer = pack.decode_footer(view[offset : offset + length], trailer)
+    places = _places(pack_id, footer, offset)
+    return [(chunk_id, place, plain) for (chunk_id, place), plain in zip(places, footer.lengths, strict=True)]
 
 
 def _places(pack_id: PackId, footer: pack.Footer, end: int) -> list[tuple[bytes, Place]]:

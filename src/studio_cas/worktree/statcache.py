@@ -194,6 +194,25 @@ def _decode_rows(columns: bytes, count: int, paths_length: int) -> list[Row]:
     return list(map(Row, paths, kinds, numbers, *times, *others))
 
 
+class Nothing:
+    """What is remembered of a tree that is in no folder of this machine."""
+
+    def reuse(self, block: Block) -> None:
+        """Forget it."""
+
+    def add(
+        self,
+        row: LeafRow,
+        files: int,
+        rows: list[Row],
+        packs: Mapping[PackId, int],
+        stored: bytes,
+        plain: int,
+        flags: int,
+    ) -> None:
+        """Forget it."""
+
+
 class StateWriter:
     """Writes the next state beside the old one. `commit` replaces it; without, nothing changes."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from studio_cas.ids import LeafId, PackId
     from studio_cas.store.ingest import Chunks, Ingest
     from studio_cas.worktree.scan import Row
-    from studio_cas.worktree.statcache import Block, StateWriter
+    from studio_cas.worktree.statcache import Block, Nothing, StateWriter
 
 QUEUE_LIMIT = 8192
 FILES = (EntryKind.FILE, EntryKind.EXECUTABLE)
@@ -66,7 +66,7 @@ class TreeWriter:
     `packs`: the data packs that it uses, and how many stored bytes of each.
     """
 
-    def __init__(self, ingest: Ingest, state: StateWriter, known: Callable[[LeafId], Place | None]) -> None:
+    def __init__(self, ingest: Ingest, state: StateWriter | Nothing, known: Callable[[LeafId], Place | None]) -> None:
         self._ingest = ingest
         self._state = state
         self._known = known
@@ -178,6 +178,12 @@ class TreeWriter:
         self.size += block.leaf.size
         row = replace(block.leaf, place=None)
         self._hold(Held(row, block.files, block.rows, packs, plain, block.begins_inside))
+
+    def adopt(self, row: LeafRow, files: int, packs: dict[PackId, int], plain: bytes) -> None:
+        """A leaf of another tree: one that is in the store, at the place of `row`, or its object `plain`."""
+        self.files += files
+        self.size += row.size
+        self._hold(Held(row, files, [], packs, plain, inside=False))
 
     def _hold(self, held: Held, block: Block | None = None) -> None:
         if self._held is not None:
