@@ -59,6 +59,7 @@ class FileReader:
         self._config = config
         self._ingest = ingest
         self._advance = advance
+        self._seen = self._told = 0  # bytes of the file being read: in this attempt, and in any
         self._arena = Arena()
         self._zeros = memoryview(bytes(config.chunking.maximum))
         self._patience_ns = PATIENCE_NS
@@ -74,9 +75,11 @@ class FileReader:
 
         Raises OSError where it cannot be read.
         """
+        self._told = 0
         for attempt in range(ATTEMPTS):
             if attempt and not self._pause():
                 break
+            self._seen = 0
             try:
                 file = open_below(self._root, row.path, FLAGS)
             except FileNotFoundError:
@@ -88,6 +91,13 @@ class FileReader:
             if content is not None:
                 return content
         return Failure.UNSTEADY
+
+    def _tell(self, count: int) -> None:
+        """Tell of `count` more bytes, unless an earlier attempt at the same file told of them."""
+        self._seen += count
+        if self._seen > self._told:
+            self._advance(self._seen - self._told)
+            self._told = self._seen
 
     def _pause(self) -> bool:
         """Wait as long as the last attempt advised, within the patience of one capture."""
@@ -125,7 +135,7 @@ class FileReader:
 
     def _small(self, row: Row, data: bytes) -> Content:
         self.bytes_read += len(data)
-        self._advance(len(data))
+        self._tell(len(data))
         if len(data) <= self._config.inline_limit:
             return Content(row, Profile.CDC, data, None)
         chunks = Chunks()
@@ -173,7 +183,7 @@ class FileReader:
             if digest(data) != earlier.ids[index]:
                 return 0, kept
         kept.ids, kept.lengths, kept.places = earlier.ids[:-1], earlier.lengths[:-1], earlier.places[:-1]
-        self._advance(offsets[-2])
+        self._tell(offsets[-2])
         return offsets[-2], kept
 
     def _cut(self, file: int, size: int, cutting: Cutting, chunks: Chunks, at: int) -> bool:
@@ -184,7 +194,7 @@ class FileReader:
             if hole and not carry:
                 self._ingest.repeat(self._zeros, hole, chunks)
                 at += hole * len(self._zeros)
-                self._advance(hole * len(self._zeros))
+                self._tell(hole * len(self._zeros))
                 continue
             kept = len(carry) if carry else 0
             wanted = len(self._zeros) - kept if hole else READ_SIZE  # before a hole: to the end of the chunk, at most
@@ -195,7 +205,7 @@ class FileReader:
             if count == 0:
                 return False
             self.bytes_read += count
-            self._advance(count)
+            self._tell(count)
             at += count
             carry = self._hand_on(space[: kept + count], at, size, cutting, chunks, buffer)
         return True
