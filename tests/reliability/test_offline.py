@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 
@@ -17,7 +18,7 @@ from studio_cas.backends.retrying import Budget, Retrying
 from studio_cas.errors import NoSpaceError, TransientError
 from studio_cas.store.spooled import open_spooled
 from studio_cas.store.store import open_store
-from studio_cas.store.versions import list_versions, resolve
+from studio_cas.store.versions import latest, list_versions, resolve
 from studio_cas.sync.engine import REMOTE_CHECK, Keeper
 from studio_cas.testing import gcs_emulator as emulator
 from studio_cas.testing.faulty_gcs import FaultyGcs
@@ -208,6 +209,38 @@ def test_a_daemon_keeps_versions_through_an_absence_says_so_and_is_killed_in_it(
                 materialise(store, resolve(store, f"exp/tag@{number}"), tmp_path / "out", force=True, links="allow")
                 assert snapshot(tmp_path / "out") == state
     assert "wait on this machine" not in machine.call("sync", "status").stdout
+
+
+def test_a_run_that_outlives_its_store_ends_well_and_its_record_goes_up_too(disk, tmp_path, machine):
+    weights = tmp_path / "weights"
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import pathlib, time\n"
+        f"base = pathlib.Path({str(tmp_path)!r})\n"
+        "(base / 'weights' / 'w').write_bytes(b'before')\n"
+        "while not (base / 'go').exists(): time.sleep(0.05)\n"
+        "(base / 'weights' / 'w').write_bytes(b'after')\n"
+    )
+    with emulator.gcs_emulator(disk) as server:
+        machine.environment |= {"STUDIOML_STORE": "gs://bucket-one/p", "STORAGE_EMULATOR_HOST": server.endpoint}
+        options = ("-c", f"{weights}:w", "-e", "exp", "--interval", "1s", "--no-workspace")
+        run = subprocess.Popen(
+            machine.command("run", *options, script), env=machine.environment, stderr=subprocess.PIPE, text=True
+        )
+        with open_store(bucket(server), home=tmp_path / "elsewhere") as store:
+            wait_for(lambda: latest(store, "exp", "w"))
+    (tmp_path / "go").touch()
+    _, told = run.communicate(timeout=DEADLINE)
+    assert run.returncode == 0
+    assert "on this machine for gs://bucket-one/p" in told
+    with emulator.gcs_emulator(disk, int(server.endpoint.rpartition(":")[2])) as again:
+        resumed = machine.call("sync", "--resume")
+        assert resumed.returncode == 0, resumed.stderr
+        with open_store(bucket(again), home=tmp_path / "elsewhere", create=False) as store:
+            assert latest(store, "exp", "w").final
+            materialise(store, resolve(store, "exp/w"), tmp_path / "out")
+        assert (tmp_path / "out" / "w").read_bytes() == b"after"
+        assert json.loads(machine.call("runs", "show", "exp", "--json").stdout)["status"] == "finished"
 
 
 def kept(machine):

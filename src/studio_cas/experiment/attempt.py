@@ -184,6 +184,8 @@ class RunningAttempt:
             self._problems.append("no sync daemon could be kept alive to make the last captures: studio sync --resume")
             return []
         self._recorded = True
+        for sentence in answer.get("waiting", ()):  # captured, and on its way: no problem of the run
+            self.voice.say(sentence)
         part = RunPart(self.created, tuple(self.captured), self._output, os.getpid())
         rows: Sequence[Mapping[str, Any]] = answer["outcomes"]
         self._problems += [problem for row in rows if (problem := problem_of(row, part)) is not None]

@@ -179,12 +179,13 @@ class Daemon:
             self.folder.end()
         code = next((_code(member) for member in self._members if _code(member)), 0)
         problems = [sentence for member in self._members for sentence in _problems(member)]
-        for waiting in self._keeper.send(SEND_SECONDS):
-            problems.append(f"{waiting}; studio sync --resume sends them")
-            code = code or TransientError.exit_code
+        waiting = [f"{one}; studio sync --resume sends them" for one in self._keeper.send(SEND_SECONDS)]
+        outcomes = [outcome(member) for member in self._members]
         for asker in self._farewell:
-            asker.answer(done=True, code=code, problems=problems, outcomes=[outcome(one) for one in self._members])
+            asker.answer(done=True, code=code, problems=problems, outcomes=outcomes, waiting=waiting)
             asker.close()
+        code = code or (TransientError.exit_code if waiting else 0)
+        problems += waiting if not self._farewell else []  # who asked for the end says it
         return Ending(code, tuple(problems))
 
     def _is_over(self, member: Member) -> bool:
