@@ -3,7 +3,7 @@
 import pytest
 
 from studio_cas.backends.memory import MemoryBackend
-from studio_cas.backends.metered import Counts, Metered
+from studio_cas.backends.metered import Counts, Metered, counts_of_process
 from studio_cas.errors import NotFoundError, ObjectExistsError
 from studio_cas.testing.backend_contract import BackendContract, race
 
@@ -56,3 +56,24 @@ def test_a_snapshot_stays_as_it_is():
     before = store.counts
     store.create("a", [b"1"])
     assert before == Counts()
+
+
+def test_a_listing_counts_once_for_each_thousand_names():
+    store = Metered(MemoryBackend())
+    for number in range(2001):
+        store.inner.create(f"a/{number:05}", [b""])
+    for taken, requests in ((0, 1), (1000, 1), (1001, 2), (2001, 3)):
+        before = store.counts
+        for _ in zip(range(taken), store.list(""), strict=False):
+            pass
+        assert store.counts.since(before).list == requests
+
+
+def test_the_counts_of_a_process_are_those_of_all_its_stores():
+    one, other = Metered(MemoryBackend()), Metered(MemoryBackend())
+    before = counts_of_process()
+    one.create("a", [b"1"])
+    other.create("a", [b"23"])
+    other.stat("a")
+    assert counts_of_process().since(before) == Counts(create=2, stat=1, bytes_out=3)
+    assert (counts_of_process().since(before).class_a, counts_of_process().since(before).class_b) == (2, 1)

@@ -1,10 +1,14 @@
-"""A decorator that counts requests and bytes: what a cloud bills, and what benchmarks and tests assert on."""
+"""A decorator that counts requests and bytes: what a cloud bills, and what benchmarks and tests assert on.
+
+It stands below the decorator that asks again, so that every attempt counts. What a bucket asks on its own, when it is
+looked for or made, does not.
+"""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from studio_cas.backends.passing import Passing
 
@@ -13,6 +17,9 @@ if TYPE_CHECKING:
 
     from studio_cas.backends.base import Backend, ObjectStat
     from studio_cas.ids import Buffer
+
+T = TypeVar("T")
+LISTED_AT_ONCE: Final = 1000  # names that one request for a listing gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +36,56 @@ class Counts:
     bytes_out: int = 0
     """Bytes that were sent to the store."""
 
+    @property
+    def class_a(self) -> int:
+        """Requests that clouds bill as class A (Google) or as PUT and LIST (Amazon): to create, and to list."""
+        return self.create + self.list
+
+    @property
+    def class_b(self) -> int:
+        """Requests that clouds bill as class B, or as GET and HEAD; to delete is free."""
+        return self.read + self.stat
+
+    def since(self, earlier: Counts) -> Counts:
+        """What was counted after `earlier`."""
+        return _sum(self, earlier, -1)
+
+
+def _sum(one: Counts, other: Counts, sign: int = 1) -> Counts:
+    return Counts(*(getattr(one, name) + sign * getattr(other, name) for name in Counts.__slots__))
+
+
+class _Tally:
+    """Counts that grow, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.counts = Counts()
+
+    def add(self, more: Counts) -> None:
+        with self._lock:
+            self.counts = _sum(self.counts, more)
+
+
+_all: Final = _Tally()
+
+
+def counts_of_process() -> Counts:
+    """What all stores together have counted that were open in this process."""
+    return _all.counts
+
 
 class Metered(Passing):
-    """Pass everything on to `inner`, and count. A listing counts once, however many pages it has."""
+    """Pass everything on to `inner`, and count. A listing counts once for each LISTED_AT_ONCE names."""
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
-        self._lock = threading.Lock()
-        self._counts = Counts()
+        self._tally = _Tally()
 
     @property
     def counts(self) -> Counts:
         """The counts so far."""
-        return self._counts
+        return self._tally.counts
 
     def create(self, key: str, parts: Sequence[Buffer]) -> None:
         """As `inner`; the bytes count when the object was created."""
@@ -71,18 +115,25 @@ class Metered(Passing):
     def list(self, prefix: str, limit: int | None = None) -> Iterator[ObjectStat]:
         """As `inner`."""
         self._add(list=1)
-        return self.inner.list(prefix, limit)
+        return self._paged(self.inner.list(prefix, limit))
 
     def list_names(self, prefix: str) -> Iterator[str]:
         """As `inner`; counts as a list."""
         self._add(list=1)
-        return self.inner.list_names(prefix)
+        return self._paged(self.inner.list_names(prefix))
 
     def delete(self, key: str) -> None:
         """As `inner`."""
         self._add(delete=1)
         self.inner.delete(key)
 
+    def _paged(self, listing: Iterator[T]) -> Iterator[T]:
+        for number, item in enumerate(listing):
+            if number and number % LISTED_AT_ONCE == 0:
+                self._add(list=1)
+            yield item
+
     def _add(self, **more: int) -> None:
-        with self._lock:
-            self._counts = replace(self._counts, **{name: getattr(self._counts, name) + n for name, n in more.items()})
+        counted = Counts(**more)
+        self._tally.add(counted)
+        _all.add(counted)

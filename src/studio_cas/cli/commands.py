@@ -1,8 +1,9 @@
 """The table of commands: names and short helps are known beforehand, a module is imported when its command is called.
 
 A command's module has a typer app named `app`, with one command, or with several where it is a group. The shared
-options (--config, --store, --home, --verbose) may stand before the command's name or after it. A command that reads
-its words itself has the class RawCommand: it finds them in `ctx.args`, and the options before its name in `ctx.obj`.
+options (--config, --store, --home, --verbose, --stats) may stand before the command's name or after it. A command that
+reads its words itself has the class RawCommand: it finds them in `ctx.args`, and the options before its name in
+`ctx.obj`.
 """
 
 from __future__ import annotations

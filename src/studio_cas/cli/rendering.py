@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from studio_cas.cli import stats
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -65,7 +67,13 @@ def shown(name: str | bytes) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as one JSON document; bytes that are not UTF-8 appear as lone surrogates, as Python names them."""
+    """Print `value` as one JSON document; bytes that are not UTF-8 appear as lone surrogates, as Python names them.
+
+    With --stats an object has them under `stats`.
+    """
+    counts = stats.counted()
+    if isinstance(value, dict) and counts is not None:
+        value = {**value, "stats": stats.record(counts)}
     print(json.dumps(value, indent=2))
 
 
@@ -76,6 +84,11 @@ def print_json_list(values: Iterable[Any]) -> None:
         sys.stdout.write(lead + json.dumps(value))
         lead = ",\n"
     sys.stdout.write("\n]\n" if lead == ",\n" else "[]\n")
+
+
+def dollars(amount: float) -> str:
+    """`amount` in US dollars for a person: to the cent, small ones to two digits that say something."""
+    return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:.2g}" if amount >= 1e-4 else "< $0.0001"
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:

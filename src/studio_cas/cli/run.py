@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import typer
 from studio_cas.cli.commands import RawCommand, new_app
 from studio_cas.cli.run_arguments import Arguments, parse_arguments
 from studio_cas.cli.run_report import report, say, voice_of
-from studio_cas.cli.session import Session, session_of
+from studio_cas.cli.session import Session, session_of, shown_stats
 from studio_cas.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ Other:
   --store URL                   The store: gs:// or s3://BUCKET/PREFIX, or a folder; else as configured.
   --home DIR                    The folder of caches and default store; else ~/.studioml.
   -v, --verbose                 Say which store and configuration are used.
+  --stats                       Say at the end what was asked of the store, by class of requests, and the bytes moved.
   -h, --help                    Show this message and exit.
 
 Example: studio run --capture=~/weights:weights --experiment linear_regression train_linreg.py
@@ -82,8 +84,9 @@ def run_command(words: list[str], session: Session | None = None) -> int:
 
     config = _configuration(arguments, session or Session())
     quiet = "quiet" in arguments.flags
-    result = run_experiment(_request(arguments, captures, config), config, voice_of(quiet=quiet))
-    report(result, quiet=quiet)
+    with shown_stats() if "stats" in arguments.flags else nullcontext():
+        result = run_experiment(_request(arguments, captures, config), config, voice_of(quiet=quiet))
+        report(result, quiet=quiet)
     return result.exit_code
 
 

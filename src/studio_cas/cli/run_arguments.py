@@ -25,6 +25,7 @@ FLAGS = {
     "--workspace-all": "workspace_all",
     "--quiet": "quiet",
     "--verbose": "verbose", "-v": "verbose",
+    "--stats": "stats",
     "--help": "help", "-h": "help",
 }  # fmt: skip
 MANY = frozenset({"capture", "capture_once", "reuse"})

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperOption
 
-from studio_cas.cli.rendering import printable
+from studio_cas.cli import stats
+from studio_cas.cli.rendering import printable, size
 from studio_cas.errors import NotFoundError, StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import typer
 
     from studio_cas.config import Config
@@ -68,6 +72,33 @@ def _remember(ctx: typer.Context, param: TyperOption, value: Any) -> None:
         ctx.obj = dataclasses.replace(session_of(ctx), **{param.name: value})
 
 
+@contextmanager
+def shown_stats() -> Iterator[None]:
+    """Print to stderr, when the block ends, what was asked of stores in it, and how many bytes went each way.
+
+    Once, where blocks stand in each other: the option may stand before the command and after it.
+    """
+    if stats.counted() is not None:
+        yield
+        return
+    stats.begin()
+    try:
+        yield
+    finally:
+        counts = stats.end()
+        print(
+            f"studio: {counts.class_a} class A requests ({counts.create} create, {counts.list} list), "
+            f"{counts.class_b} class B ({counts.read} read, {counts.stat} stat), {counts.delete} free (delete); "
+            f"sent {size(counts.bytes_out)}, received {size(counts.bytes_in)}",
+            file=sys.stderr,
+        )
+
+
+def _count(ctx: typer.Context, param: TyperOption, value: Any) -> None:  # noqa: ARG001  # as typer calls it
+    if value:
+        ctx.with_resource(shown_stats())
+
+
 def shared_options() -> list[TyperOption]:
     """The options that stand before a command's name or after it; they end up in the session, not in a parameter."""
     texts = [
@@ -87,4 +118,12 @@ def shared_options() -> list[TyperOption]:
         callback=_remember,
         expose_value=False,
     )
-    return [*options, verbose]
+    counted = TyperOption(
+        param_decls=["--stats"],
+        is_flag=True,
+        default=False,
+        help="Say at the end what was asked of the store, by class of requests, and the bytes moved.",
+        callback=_count,
+        expose_value=False,
+    )
+    return [*options, verbose, counted]
