@@ -29,12 +29,12 @@ from studio_cas.worktree.merge import Merge
 from studio_cas.worktree.reading import Content, Failure, FileReader
 from studio_cas.worktree.remembered import Cursor, Entry, Parent
 from studio_cas.worktree.repack import DamagedError
-from studio_cas.worktree.scan import Row, parent_below, scan
+from studio_cas.worktree.scan import Row, parent_below, scan_columns
 from studio_cas.worktree.source import Rows, open_root, pruned
 from studio_cas.worktree.tree_writer import FILES, Item, TreeWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from studio_cas.formats.leaf import Place
     from studio_cas.formats.root import Root
@@ -163,10 +163,11 @@ class _Capture:
         self._reader = FileReader(self._folder, self._store.config, self._ingest, self._progress.advance)
         self._closing.callback(self._reader.close)
         if single is not None:
-            rows: Iterator[Row] = iter([single])
+            rows = Rows(iter([single]))
         else:
-            rows = scan(self._folder, matcher(self._root, ignore), pruned(self._store, self._root, exclude), self._skip)
-        self._walk(Rows(rows))
+            ignored, left_out = matcher(self._root, ignore), pruned(self._store, self._root, exclude)
+            rows = Rows(scan_columns(self._folder, ignored, left_out, self._skip))
+        self._walk(rows)
         root = self._tree.finish(is_file=single is not None)
         if single is not None and not root.files and not root.leaves:
             reasons = [f"it {steady.STILL_WRITTEN}" for _ in self._stale] + self._skipped

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import LocalIOError, NotFoundError, UsageError
-from studio_cas.worktree.scan import row_of
+from studio_cas.worktree.scan import Row, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from studio_cas.store.store import Store
-    from studio_cas.worktree.scan import Row
+    from studio_cas.worktree.scan import Columns
 
 
 def open_root(root: Path) -> tuple[int, Row | None]:
@@ -65,17 +65,16 @@ def pruned(store: Store, root: Path, exclude: Sequence[Path]) -> set[tuple[int, 
 
 
 class Rows:
-    """The scan, with rows that can be put back."""
+    """The scan, with rows that can be put back; several at once are plain tuples."""
 
-    def __init__(self, rows: Iterator[Row]) -> None:
+    def __init__(self, rows: Iterator[Columns]) -> None:
         self._rows = rows
-        self._returned: deque[Row] = deque()
+        self._returned: deque[Columns] = deque()
 
     def next(self) -> Row | None:
         """The next row, or None at the end."""
-        if self._returned:
-            return self._returned.popleft()
-        return next(self._rows, None)
+        columns = self._returned.popleft() if self._returned else next(self._rows, None)
+        return None if columns is None else Row._make(columns)
 
     def more(self) -> bool:
         """Whether a row follows."""
@@ -84,12 +83,12 @@ class Rows:
             self._returned.appendleft(row)
         return row is not None
 
-    def take(self, count: int) -> list[Row]:
+    def take(self, count: int) -> list[Columns]:
         """At most `count` rows."""
         taken = [self._returned.popleft() for _ in range(min(count, len(self._returned)))]
         taken.extend(islice(self._rows, count - len(taken)))
         return taken
 
-    def put_back(self, rows: list[Row]) -> None:
+    def put_back(self, rows: list[Columns]) -> None:
         """Give `rows` again, first."""
         self._returned.extendleft(reversed(rows))

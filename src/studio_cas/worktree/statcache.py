@@ -14,9 +14,10 @@ import os
 import struct
 import time
 from array import array
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from studio_cas.codec import zstd
 from studio_cas.errors import CorruptError
@@ -47,6 +48,60 @@ ABANDONED_AFTER = 86_400.0  # seconds
 INSIDE, PARTIAL = 1, 2
 
 
+class KnownRows(Sequence[Row]):
+    """The rows of one block, read when one of them is asked for.
+
+    Compared with rows of a scan, which is what a quiet capture does with nearly all of them, they are not: those are
+    laid out as these are.
+    """
+
+    __slots__ = ("_columns", "_count", "_paths_length", "_rows")
+
+    def __init__(self, columns: bytes, count: int, paths_length: int) -> None:
+        self._columns = columns
+        self._count = count
+        self._paths_length = paths_length
+        self._rows: list[Row] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if self._rows is None:
+            self._rows = _decode_rows(self._columns, self._count, self._paths_length)
+        return self._rows[index]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self[:])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, list):
+            return NotImplemented
+        if len(other) != self._count or not self._count:
+            return len(other) == self._count
+        paths, kinds, sizes, *times, inodes, devices = zip(*other, strict=True)
+        try:
+            expected = b"".join(
+                (
+                    bytes(kinds),
+                    array("Q", sizes).tobytes(),
+                    *(array("q", moments).tobytes() for moments in times),
+                    array("Q", inodes).tobytes(),
+                    array("Q", devices).tobytes(),
+                    b"\0".join(paths),
+                )
+            )
+        except OverflowError:  # a time that is stored as another one: it equals nothing
+            return False
+        return len(expected) == 41 * self._count + self._paths_length and self._columns.startswith(expected)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One leaf: its row in the root, its stat rows, and where its bytes stand in the state file.
@@ -57,7 +112,7 @@ class Block:
 
     leaf: LeafRow
     files: int
-    rows: list[Row]
+    rows: KnownRows
     packs: dict[PackId, int]
     begins_inside: bool
     partial: bool
@@ -130,7 +185,7 @@ class StateReader:
         columns = file.read(length)
         if len(columns) != length or digest(header[:-32] + columns) != checksum:
             return None
-        rows = _decode_rows(columns, count, paths_length)
+        rows = KnownRows(columns, count, paths_length)
         at = 41 * count + paths_length
         end = at + USED.size * pack_count
         packs = {PackId(used): size for used, size in USED.iter_unpack(columns[at:end])}
@@ -204,7 +259,7 @@ class Nothing:
         self,
         row: LeafRow,
         files: int,
-        rows: list[Row],
+        rows: Sequence[Row],
         packs: Mapping[PackId, int],
         stored: bytes,
         plain: int,
@@ -235,7 +290,7 @@ class StateWriter:
         self,
         row: LeafRow,
         files: int,
-        rows: list[Row],
+        rows: Sequence[Row],
         packs: Mapping[PackId, int],
         stored: bytes,
         plain: int,

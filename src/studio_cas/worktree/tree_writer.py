@@ -23,7 +23,7 @@ from studio_cas.ids import digest
 from studio_cas.worktree.statcache import INSIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from studio_cas.chunking.profile import Profile
     from studio_cas.formats.leaf import Place
@@ -54,7 +54,7 @@ class Held(NamedTuple):
 
     row: LeafRow
     files: int
-    rows: list[Row]
+    rows: Sequence[Row]
     packs: dict[PackId, int]
     plain: bytes
     inside: bool
