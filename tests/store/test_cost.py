@@ -20,10 +20,13 @@ ROUND_TRIPS = 4
 
 
 class Cloud(MemoryBackend):
-    """A memory store that says it is a bucket."""
+    """A memory store that says it is a bucket, and forgets what is in large objects."""
 
     url = "gs://bucket/team"
     local = False
+
+    def create(self, key, parts):
+        super().create(key, parts if sum(map(len, parts)) < MIB else [])
 
 
 @pytest.fixture
@@ -52,8 +55,8 @@ def counted(store, work):
 
 
 def test_a_tebibyte_is_captured_for_little(store, work):
-    """Of data that nothing compresses; the price of what each capture has, whatever its size, counts in full."""
-    size = 160 * MIB
+    """Of data that nothing compresses; what each capture asks, whatever its size, counts in full."""
+    size = 256 * MIB
     (work / "weights").write_bytes(os.urandom(size))
     counts = counted(store, lambda: capture(store, work, "exp", "w"))
     for prices in PRICES.values():

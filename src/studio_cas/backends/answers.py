@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from studio_cas.errors import PermissionDeniedError, StoreUnavailableError, StudioError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     Meaning = Literal["passing", "denied", "exists", "other"]
 
 # https://cloud.google.com/storage/docs/retry-strategy, and the same for S3
 PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+BUSY: Final = frozenset({429, 503})
 LONGEST_MESSAGE: Final = 300
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
@@ -48,6 +52,11 @@ class RefusalError(Exception):
     retry_after: float | None = None
     advice: str = ""
 
+    @property
+    def busy(self) -> bool:
+        """Whether the service is asked too much, and not merely out of order: 429, 503, or a quota (403)."""
+        return self.status in BUSY or (self.means == "passing" and self.status == FORBIDDEN)
+
 
 def explain(refusal: RefusalError, what: str) -> StudioError:
     """The error that a caller sees; `what` could not be done."""
@@ -66,10 +75,24 @@ def shortened(message: str) -> str:
     return " ".join(message.split())[:LONGEST_MESSAGE]
 
 
-def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """The `Retry-After` header, where it is a number of seconds; a date is not worth the code."""
-    for name, value in headers.items():
-        if name.lower() == "retry-after":
-            with suppress(ValueError):
-                return max(0.0, float(value))
-    return None
+def seconds_to_wait(headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> float | None:
+    """What `Retry-After` asks for, a number of seconds or a date; None where there is none that makes sense.
+
+    A date is compared with the answer's own, where it has one: this machine's clock (seconds since the epoch) may be
+    wrong.
+    """
+    found = {name.lower(): value for name, value in headers.items()}
+    asked = found.get("retry-after", "")
+    with suppress(ValueError):
+        return max(0.0, float(asked))
+    until, now = _moment(asked), _moment(found.get("date", ""))
+    return None if until is None else max(0.0, until - (clock() if now is None else now))
+
+
+def _moment(date: str) -> float | None:
+    """Seconds since the epoch of a date in a header; None where it is none."""
+    try:
+        found = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from studio_cas.backends.slots import Slots
 from studio_cas.errors import StoreUnavailableError, StudioError, TransientError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 UPLOADS: Final = 8  # at once; more is not faster, and each holds a pack in memory
 REQUESTS: Final = 32
@@ -48,9 +52,9 @@ class CloudClient(ABC):
     def _disconnect(self, filesystem: Any) -> None:
         """Close its session."""
 
-    def _slots(self, *, upload: bool) -> threading.Semaphore:
-        """What a request holds while it is under way."""
-        return self._uploads if upload else self._requests
+    def _slot(self, *, upload: bool) -> AbstractContextManager[None]:
+        """What a request holds while it is under way: fewer at once where the service is busy."""
+        return (self._uploads if upload else self._requests).hold()
 
     def _connected(self) -> Any:
         if self._pid != os.getpid():
@@ -65,7 +69,7 @@ class CloudClient(ABC):
         self._inherited.append(self._filesystem)
         self._filesystem = None
         self._lock = threading.Lock()
-        self._uploads, self._requests = threading.Semaphore(UPLOADS), threading.Semaphore(REQUESTS)
+        self._uploads, self._requests = Slots(UPLOADS), Slots(REQUESTS)
         self._pid = os.getpid()
 
     def _unanswered(self, error: Exception) -> StudioError:

@@ -91,7 +91,7 @@ class Client(CloudClient):
         """
         filesystem = self._connected()
         call = filesystem._call  # noqa: SLF001 - the place that gcsfs has for requests of one's own
-        with self._slots(upload=upload):
+        with self._slot(upload=upload):
             try:
                 filesystem.credentials.maybe_refresh()  # here, as it would block the event loop for all threads
                 headers, body = asyn.sync(filesystem.loop, call, method, self.endpoint + path, **arguments)

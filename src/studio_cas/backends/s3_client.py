@@ -96,7 +96,7 @@ class Client(CloudClient):
 
     def upload(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """As `request`, and no more at once than memory should hold."""
-        with self._slots(upload=True):
+        with self._slot(upload=True):
             return self._answer(operation, arguments)
 
     def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Client(CloudClient):
         Raises RefusalError for a status of 300 or more, TransientError where there is no whole answer,
         StoreUnavailableError where asking is in vain.
         """
-        with self._slots(upload=False):
+        with self._slot(upload=False):
             return self._answer(operation, arguments)
 
     def _answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,13 @@ with a time-out of `TIMEOUT` seconds.
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import pytest
 
+from studio_cas.backends.cloud import REQUESTS, UPLOADS
 from studio_cas.backends.metered import Metered
 from studio_cas.backends.probe import Probed
 from studio_cas.backends.retrying import Budget, Retrying
@@ -107,6 +110,26 @@ class FaultContract:
         service.objects["a"] = CONTENT
         assert bytes(store.read("a")) == CONTENT
         assert pauses == [7.0, 1.0]
+
+    def test_the_service_says_when_to_come_back(
+        self, store: Retrying, service: FaultyService, pauses: list[float]
+    ) -> None:
+        """As a date, by its own clock."""
+        service.arm(Fault("GET", headers={"Retry-After": formatdate(time.time() + 10, usegmt=True)}))
+        service.objects["a"] = CONTENT
+        assert bytes(store.read("a")) == CONTENT
+        assert 5 < pauses[0] <= 11
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_busy_service_is_asked_less_at_once(
+        self, bare: Backend, store: Retrying, service: FaultyService, status: int
+    ) -> None:
+        """Half as much, and a little more with each answer."""
+        service.arm(Fault(self.upload, status=status))
+        store.create("a", [CONTENT])
+        client = bare._client  # type: ignore[attr-defined]  # noqa: SLF001 - of every bucket
+        assert client._uploads.limit == UPLOADS // 2  # noqa: SLF001
+        assert client._requests.limit == REQUESTS  # noqa: SLF001
 
     @pytest.mark.parametrize("kind", ["short", "less"])
     @pytest.mark.parametrize(
