@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -29,6 +30,7 @@ COMMANDS = {
     "push": "Capture a folder or a file as a new version, now.",
     "pull": "Fetch an artifact, or a part of it.",
     "export": "Write an artifact into a tar or zip archive.",
+    "import": "Import from StudioML, DVC, archives and folders.",
     "copy": "Copy artifacts and experiments to another store.",
     "ls": "List experiments, artifacts, or the files in one.",
     "log": "List the versions of an artifact, the newest first.",
@@ -55,7 +57,8 @@ def new_app(**settings: Any) -> typer.Typer:
 
 def load(name: str) -> click.Command:
     """Import the module of command `name`, and build the command with the shared options."""
-    app: typer.Typer = import_module(f"studio_cas.cli.{name}").app
+    module = f"{name}_" if iskeyword(name) else name
+    app: typer.Typer = import_module(f"studio_cas.cli.{module}").app
     command = typer.main.get_command(app)
     leaves = [command, *command.commands.values()] if isinstance(command, TyperGroup) else [command]
     for leaf in leaves:

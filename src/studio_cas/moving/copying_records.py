@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from studio_cas.backends.base import Backend
-    from studio_cas.formats.experiment import Created
+    from studio_cas.formats.experiment import Created, Ended, Started
 
 LATER = ("started", "stop", "ended")
 
@@ -45,15 +45,36 @@ def copy_attempts(
     `numbers`: versions (tag, number) that have another number in the target.
     """
     created = 0
-    there = [records.read_created(target, experiment, number) for number in records.list_attempts(target, experiment)]
+    there = _attempts(target, experiment)
     for number in records.list_attempts(source, experiment):
         attempt = records.read_created(source, experiment, number)
-        counterpart = next((found for found in there if _same(found, attempt)), None)
-        if counterpart is None:
-            counterpart = _create(target, attempt)
-            created += 1
+        counterpart, fresh = _counterpart(target, there, attempt)
+        created += fresh
         created += sum(_copy(source, target, attempt, counterpart, name, numbers or {}) for name in LATER)
     return created
+
+
+def write_attempt(target: Backend, created: Created, started: Started | None, ended: Ended | None) -> int:
+    """Record an attempt that was made elsewhere, unless it is there; how many records were created."""
+    counterpart, fresh = _counterpart(target, _attempts(target, created.experiment), created)
+    count = int(fresh)
+    for name, record in (("started", started), ("ended", ended)):
+        if record is not None:
+            with suppress(ObjectExistsError):
+                key = formats.attempt_key(created.experiment, counterpart.attempt, name)
+                target.create(key, [formats.encode(record)])
+                count += 1
+    return count
+
+
+def _attempts(backend: Backend, experiment: str) -> list[Created]:
+    return [records.read_created(backend, experiment, number) for number in records.list_attempts(backend, experiment)]
+
+
+def _counterpart(target: Backend, there: list[Created], attempt: Created) -> tuple[Created, bool]:
+    """The attempt of `there` that is `attempt` but for its number, or one that is created now; and whether it is."""
+    found = next((found for found in there if _same(found, attempt)), None)
+    return (found, False) if found is not None else (_create(target, attempt), True)
 
 
 def _same(found: Created, attempt: Created) -> bool:

@@ -66,7 +66,7 @@ class CaptureResult:
     damaged: tuple[str, ...] = ()
 
 
-def capture(
+def capture(  # noqa: PLR0913 (each says something else of one capture)
     store: Store,
     root: Path,
     experiment: str,
@@ -74,14 +74,17 @@ def capture(
     *,
     final: bool = False,
     exclude: Sequence[Path] = (),
-    ignore: Sequence[str] = (),
+    ignore: Sequence[str] | None = (),
     progress: Progress | None = None,
     user: str | None = None,
     compression: bool = True,
+    moment: float | None = None,
 ) -> CaptureResult:
     """Make the next version of `experiment/tag` from the folder or file `root`, unless it equals the latest.
 
-    `exclude` are folders to leave out, wherever they lie in it; `ignore` are gitignore patterns.
+    `exclude` are folders to leave out, wherever they lie in it; `ignore` are gitignore patterns, beside those of the
+    folder itself, and None leaves nothing out. `moment`, in seconds since the epoch, is the time that the version gets,
+    where that is not now.
     Raises NotFoundError (no such path), UsageError (bad name), LocalIOError, and what the store raises.
     """
     check_name(experiment, "an experiment")
@@ -94,7 +97,7 @@ def capture(
             _Capture(store, root, experiment, tag, progress or Silent(), without, compression=compression)
         ) as work:
             try:
-                return work.run(exclude, ignore, damaged, user=user or _user(), final=final)
+                return work.run(exclude, ignore, damaged, user=user or _user(), final=final, moment=moment)
             except DamagedError as error:
                 damaged = tuple(error.packs.values())
                 without |= error.packs.keys()
@@ -151,7 +154,14 @@ class _Capture:
         self._closing = ExitStack()
 
     def run(
-        self, exclude: Sequence[Path], ignore: Sequence[str], damaged: tuple[str, ...], *, user: str, final: bool
+        self,
+        exclude: Sequence[Path],
+        ignore: Sequence[str] | None,
+        damaged: tuple[str, ...],
+        *,
+        user: str,
+        final: bool,
+        moment: float | None,
     ) -> CaptureResult:
         """Scan, store, and create the version; `damaged` says of which packs an earlier attempt found that they are.
 
@@ -180,7 +190,8 @@ class _Capture:
         else:
             if not final and not damaged:  # it may have to be done in a moment; one damaged pack a capture is enough
                 root = self._merge.run(f"{self._experiment}/{self._tag}", root, began)
-            version, created = self._commit(root, manifest_id, began, user=user, final=final), True
+            told = began if moment is None else moment
+            version, created = self._commit(root, manifest_id, began, told, user=user, final=final), True
         self._merge.state.commit()
         return CaptureResult(
             version,
@@ -285,7 +296,9 @@ class _Capture:
         if entry is not None and entry.kind in FILES:
             self._keep(row, entry, row._replace(kind=entry.kind, mtime_ns=statcache.UNTRUSTED))
 
-    def _commit(self, root: Root, manifest_id: ManifestId, began: float, *, user: str, final: bool) -> Version:
+    def _commit(
+        self, root: Root, manifest_id: ManifestId, began: float, told: float, *, user: str, final: bool
+    ) -> Version:
         tree = self._merge.tree.store(root)
         self._ingest.finish()
         parent = self._parent.version
@@ -305,7 +318,7 @@ class _Capture:
                 size=root.size,
                 files=root.files,
                 stored=self._ingest.data.bytes + self._ingest.trees.bytes,
-                time=began,
+                time=told,
                 host=os.uname().nodename,
                 user=user,
                 writer=writer,

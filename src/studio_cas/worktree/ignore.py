@@ -34,12 +34,16 @@ def compiled(patterns: Sequence[str], where: str) -> Callable[[str], bool]:
         raise UsageError(message) from error
 
 
-def matcher(root: Path, patterns: Sequence[str] = ()) -> Ignored | None:
+def matcher(root: Path, patterns: Sequence[str] | None = ()) -> Ignored | None:
     """A function of (relative path, is a folder) that says what to leave out, or None where nothing is.
+
+    Without `patterns` at all (None) nothing is, whatever the file says.
 
     Lines of the file come after `patterns`, so `!name` in it brings back what a default leaves out.
     Raises UsageError for a pattern that makes no sense.
     """
+    if patterns is None:
+        return None
     lines = list(patterns)
     with suppress(FileNotFoundError, NotADirectoryError):
         lines += (root / IGNORE_FILE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
