@@ -8,6 +8,22 @@ from studio_cas.testing import gcs_emulator as emulator
 from studio_cas.testing import s3_server as s3
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--least-privilege",
+        action="store_true",
+        help="run the command line on a bucket whose credential may create, read and list, and nothing else",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--least-privilege"):
+        skip = pytest.mark.skip(reason="needs a store in a folder, or the right to delete")
+        for item in items:
+            if item.get_closest_marker("own_store"):
+                item.add_marker(skip)
+
+
 def pytest_sessionstart():
     """Ctrl-C can be tested also where the suite was started in the background, which makes its children ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

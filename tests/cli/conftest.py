@@ -7,11 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from studio_cas.backends.base import Backend
+from studio_cas.backends.opening import open_backend
+from studio_cas.store.store import Store, open_store
+from studio_cas.testing.faulty_gcs import FaultyGcs
+from studio_cas.testing.faulty_http import BUCKET, serve
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,28 @@ class Terminal:
 
     @property
     def store(self) -> Path:
-        """The embedded local store."""
+        """The folder of the embedded local store."""
         return self.home / ".studioml" / "store"
+
+    @property
+    def address(self) -> str:
+        """Where its store is: a folder, unless it was given a bucket."""
+        return self.environment.get("STUDIOML_STORE", str(self.store))
+
+    @cached_property
+    def backend(self) -> Backend:
+        """Its store, seen as objects."""
+        return open_backend(self.address, endpoint=self.environment.get("STORAGE_EMULATOR_HOST"))
+
+    def opened(self) -> Store:
+        """Its store, opened beside the commands; close it."""
+        backend = open_backend(self.address, endpoint=self.environment.get("STORAGE_EMULATOR_HOST"))
+        return open_store(backend, home=self.home / ".studioml", create=False)
+
+    def close(self) -> None:
+        """Release what was opened."""
+        if "backend" in self.__dict__:
+            self.backend.close()
 
     def run(self, *arguments: str | os.PathLike[str], **environment: str) -> Outcome:
         """Call it, whatever comes of it."""
@@ -92,8 +121,18 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    return Terminal(tmp_path)
+def terminal(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Terminal]:
+    """With `--least-privilege`, its store is in a bucket where it may delete and overwrite nothing."""
+    with closing(Terminal(tmp_path)) as terminal:
+        if not request.config.getoption("--least-privilege"):
+            yield terminal
+            return
+        with serve(FaultyGcs) as bucket:
+            bucket.create_only = True
+            where = {"STORAGE_EMULATOR_HOST": bucket.endpoint, "STUDIOML_STORE": f"gs://{BUCKET}/studio"}
+            terminal.environment |= where
+            yield terminal
+            terminal.close()
 
 
 @pytest.fixture

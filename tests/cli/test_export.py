@@ -60,6 +60,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(terminal, pus
     assert "could not be written" in terminal.fails(9, "export", "exp/w", "no/such/w.tar").err
 
 
+@pytest.mark.own_store
 def test_damage_ends_with_5_and_leaves_no_file(terminal, pushed):
     for pack in (terminal.store / "packs").rglob("*"):
         if pack.is_file():

@@ -142,6 +142,7 @@ def test_the_cache_is_cleaned_by_age_and_by_size(pushed):
     pushed.fails(2, "cache", "clean", "--older-than", "long")
 
 
+@pytest.mark.own_store
 def test_config_tells_where_values_come_from(terminal):
     (terminal.folder / "mine.yaml").write_text("storage: gs://bucket/prefix\n")
     settings = terminal.ok("config", "--json", "--config", "mine.yaml", STUDIOML_USER="ann").json["settings"]
@@ -185,6 +186,7 @@ def test_doctor_is_content_with_an_empty_machine(terminal):
     assert not (terminal.home / ".studioml").exists()
 
 
+@pytest.mark.own_store
 def test_doctor_tests_writing_where_it_is_asked_to(terminal):
     text = terminal.ok("doctor", "--write-test").out
     assert "ok    permissions: can create, read and delete" in text

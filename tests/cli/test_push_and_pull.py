@@ -86,6 +86,7 @@ def test_a_file_that_is_being_written_is_named(terminal, weights):
     assert "busy" not in terminal.ok("ls", "exp/w").out
 
 
+@pytest.mark.own_store
 def test_a_pack_that_a_push_finds_damaged_is_named_and_not_used(terminal, weights):
     for number in range(8):
         (weights / f"note-{number}").write_bytes(os.urandom(3000))
@@ -187,6 +188,7 @@ def test_a_store_may_be_any_folder(terminal, weights):
     assert not terminal.store.exists()
 
 
+@pytest.mark.own_store
 def test_a_home_may_be_any_folder(terminal, weights):
     terminal.ok("push", weights, "exp/w", "--home", terminal.folder / "elsewhere")
     assert (terminal.folder / "elsewhere" / "store" / "format.json").exists()
@@ -274,6 +276,7 @@ def test_an_unreachable_bucket_ends_with_3(terminal, weights):
         terminal.fails(3, "push", weights, "exp/w", "--store", "gs://bucket", STORAGE_EMULATOR_HOST=host)
 
 
+@pytest.mark.own_store
 def test_a_damaged_pack_ends_with_5_and_writes_nothing(terminal, weights):
     terminal.ok("push", weights, "exp/w")
     for pack in (terminal.store / "packs").rglob("*"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from studio_cas.backends.local import LocalBackend
 from studio_cas.formats.experiment import attempt_key, decode_created, decode_started
 
 TRAIN = """\
@@ -27,7 +26,7 @@ print("trained")
 @pytest.fixture
 def elsewhere(terminal, tmp_path):
     """Options that name the same store on a machine that has nothing else."""
-    return ["--store", str(terminal.store), "--home", str(tmp_path / "elsewhere")]
+    return ["--store", terminal.address, "--home", str(tmp_path / "elsewhere")]
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def recorded(terminal):
 
 
 def created(terminal, experiment):
-    return decode_created(bytes(LocalBackend(terminal.store).read(attempt_key(experiment, 1, "created"))))
+    return decode_created(bytes(terminal.backend.read(attempt_key(experiment, 1, "created"))))
 
 
 def test_a_run_is_repeated_elsewhere_from_its_record(recorded, elsewhere, tmp_path):
@@ -71,8 +70,9 @@ def test_a_run_is_repeated_elsewhere_from_its_record(recorded, elsewhere, tmp_pa
     assert (tmp_path / "third" / "data" / "numbers").read_text() == "42"
 
 
+@pytest.mark.own_store
 def test_what_differs_in_the_environment_is_said(recorded, elsewhere):
-    backend, key = LocalBackend(recorded.store), attempt_key("exp", 1, "started")
+    backend, key = recorded.backend, attempt_key("exp", 1, "started")
     text = bytes(backend.read(key)).decode()
     started = decode_started(text.encode())
     text = text.replace(f'"python_version": "{started.python_version}"', '"python_version": "3.9.1"')

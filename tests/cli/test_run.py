@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from studio_cas.backends.local import LocalBackend
 from studio_cas.experiment import records
 from studio_cas.formats.experiment import Stop, attempt_key, decode_created, decode_ended, decode_started
-from studio_cas.store.store import open_store
 from studio_cas.store.versions import list_tags, list_versions
 from studio_cas.worktree.listing import entries, read_file
 
@@ -47,7 +45,7 @@ def stored(terminal):
     """What the store has: tag to path to content, of the latest versions of an experiment."""
 
     def stored(experiment, tag=None):
-        with open_store(terminal.store, home=terminal.home / ".studioml", create=False) as store:
+        with terminal.opened() as store:
             if tag is None:
                 return {name: read_all(store, experiment, name) for name in list_tags(store, experiment)}
             return read_all(store, experiment, tag)
@@ -62,7 +60,7 @@ def read_all(store, experiment, tag):
 
 
 def record(terminal, experiment, name, attempt=1):
-    backend = LocalBackend(terminal.store)
+    backend = terminal.backend
     decode = {"created": decode_created, "started": decode_started, "ended": decode_ended}[name]
     return decode(bytes(backend.read(attempt_key(experiment, attempt, name))))
 
@@ -371,7 +369,7 @@ def test_using_a_name_again_is_a_new_attempt_and_keeps_the_versions(terminal, sc
     name = script("import sys; print(sys.argv[1])")
     terminal.ok("run", "-e", "exp", name, "one")
     terminal.ok("run", "-e", "exp", name, "two")
-    with open_store(terminal.store, home=terminal.home / ".studioml", create=False) as store:
+    with terminal.opened() as store:
         versions = list(list_versions(store, "exp", "output"))
         texts = [b"".join(read_file(store, version, b"output")) for version in versions if version.size]
         assert records.list_attempts(store.backend, "exp") == [1, 2]
@@ -456,7 +454,7 @@ def test_a_record_in_the_store_stops_the_run_wherever_it_is(terminal, script, st
     process = terminal.start("run", "-e", "exp", "--interval", "1s", "-c", "~/w:w", script(text))
     assert process.stdout.readline() == b"ready\n"
     created = record(terminal, "exp", "created")
-    records.request_stop(LocalBackend(terminal.store), created, Stop(time.time(), "ben", "elsewhere"))
+    records.request_stop(terminal.backend, created, Stop(time.time(), "ben", "elsewhere"))
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert b"ben on elsewhere asks the run to stop" in err
@@ -487,7 +485,7 @@ def test_the_records_tell_what_was_asked_what_there_was_and_what_it_took(termina
 def test_output_is_captured_while_it_grows(terminal, script):
     name = script("import time\nfor n in range(3):\n    print(n, flush=True)\n    time.sleep(1)")
     terminal.ok("run", "-e", "exp", "--interval", "1s", name)
-    with open_store(terminal.store, home=terminal.home / ".studioml", create=False) as store:
+    with terminal.opened() as store:
         texts = [b"".join(read_file(store, version, b"output")) for version in list_versions(store, "exp", "output")]
     assert texts[0] == b"0\n1\n2\n"
     assert len(texts) >= 2
@@ -512,13 +510,14 @@ def test_captures_are_made_while_the_script_runs(terminal, script):
         "    open(fs_tracker.get_artifact('w') + f'/{n}', 'w').write('x')\n    print(n)\n    time.sleep(1)"
     )
     terminal.ok("run", "-e", "exp", "--interval", "1s", "-c", "~/w:w", script(text))
-    with open_store(terminal.store, home=terminal.home / ".studioml", create=False) as store:
+    with terminal.opened() as store:
         versions = list(list_versions(store, "exp", "w"))
     assert len(versions) >= 3
     assert versions[0].files == 4
     assert versions[-1].files < 4
 
 
+@pytest.mark.own_store
 def test_a_failed_last_capture_says_where_the_files_are(terminal, script):
     text = (
         "import os, sys, uuid\nfrom studio import fs_tracker\n"

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from studio_cas.backends.local import LocalBackend
 from studio_cas.errors import NotFoundError
 from studio_cas.experiment.records import create_attempt, write_ended, write_started
 from studio_cas.experiment.runs import find_run
@@ -58,7 +57,7 @@ def wait_for(condition):
 
 def running(terminal, name="exp"):
     """The run, once its start is recorded."""
-    backend = LocalBackend(terminal.store)
+    backend = terminal.backend
 
     def look():
         try:
@@ -70,6 +69,7 @@ def running(terminal, name="exp"):
     return wait_for(look)
 
 
+@pytest.mark.own_store
 def test_a_run_is_listed_shown_followed_stopped_and_removed(terminal, going_on):
     (terminal.folder / "train.py").write_text(SAVES)
     run = going_on("run", "-e", "exp", "--interval", "1s", "-c", "~/w:w", "train.py")
@@ -117,7 +117,7 @@ def test_logs_follow_a_run_elsewhere_by_the_store(terminal, going_on, tmp_path):
     (terminal.folder / "train.py").write_text(SAVES)
     run = going_on("run", "-e", "exp", "--interval", "1s", "-c", "~/w:w", "train.py")
     running(terminal)
-    elsewhere = ["--store", str(terminal.store), "--home", str(tmp_path / "elsewhere")]
+    elsewhere = ["--store", terminal.address, "--home", str(tmp_path / "elsewhere")]
     follower = going_on("logs", "exp@1", "--follow", *elsewhere)
     first = follower.stdout.readline()
     os.killpg(run.pid, signal.SIGINT)
@@ -129,7 +129,7 @@ def test_logs_follow_a_run_elsewhere_by_the_store(terminal, going_on, tmp_path):
 
 
 def test_all_that_is_recorded_is_shown(terminal):
-    backend = LocalBackend(terminal.store)
+    backend = terminal.backend
     terminal.ok("push", terminal.home, "other/w")  # makes the store
     command = ("/usr/bin/python", "train.py", "two words")
     created = create_attempt(

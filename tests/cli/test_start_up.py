@@ -44,6 +44,7 @@ def test_help_loads_no_command(terminal):
     assert not {f"studio_cas.cli.{name}" for name in COMMANDS} & loaded
 
 
+@pytest.mark.own_store
 def test_an_unchanged_push_loads_nothing_heavy(terminal, weights):
     terminal.ok("push", weights, "exp/weights")
     loaded = loaded_by(terminal, "push", str(weights), "exp/weights")
