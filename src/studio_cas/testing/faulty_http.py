@@ -1,11 +1,14 @@
 """A small cloud that misbehaves on demand: it loses answers, cuts them short, hangs, and refuses.
 
-One bucket, in memory, in threads of this process; `faulty_gcs` and `faulty_s3` speak for it. A fault is armed for
-requests of one method, and used up in order.
+One bucket, in memory, in threads of this process; `faulty_gcs` and `faulty_s3` speak for it, and `faulty_process` runs
+it as a process of its own. A fault is armed for requests of one method, and used up in order; or planned for a request
+by its number, whatever its method.
 """
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -21,24 +24,32 @@ if TYPE_CHECKING:
     Answer = tuple[int, dict[str, str], bytes]
 
 BUCKET: Final = "faulty-bucket"
+PIECES: Final = 4
+Kind = Literal["refuse", "drop", "lose", "reset", "hang", "short", "less", "damage", "flip", "slow"]
 _LONGEST_HANG: Final = 60.0
+_NOT_DONE: Final = frozenset({"drop", "hang"})
+_UPLOADS: Final = frozenset({"POST", "PUT"})
+_UNANSWERED: Final = frozenset({"drop", "lose", "reset", "hang"})
 
 
 @dataclass(frozen=True)
 class Fault:
     """What goes wrong with one request of `method`.
 
-    refuse: answered with `status`, `message`, `reason`, `headers`, and nothing done. lose: done, and the connection
-    closed without an answer. hang: not done, and never answered. short: half the body, then the connection is closed.
-    less: half the body, well-formed. damage: of what is uploaded one bit is flipped on its way.
+    refuse: answered with `status`, `message`, `reason`, `headers`, and nothing done. drop: not done, and the connection
+    reset. lose, reset: done, and the connection closed, or reset, without an answer. hang: not done, and never
+    answered. short: half the body, then the connection is closed. less: half the body, well-formed. damage: of what is
+    uploaded one bit is flipped on its way. flip: the same of what is answered. slow: the body comes in PIECES, with
+    `pause` seconds before each.
     """
 
     method: str
-    kind: Literal["refuse", "lose", "hang", "short", "less", "damage"] = "refuse"
+    kind: Kind = "refuse"
     status: int = 503
     message: str = "try again"
     reason: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    pause: float = 0.0
 
 
 class FaultyService(ABC):
@@ -50,7 +61,6 @@ class FaultyService(ABC):
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.lock = threading.Lock()
-        self.closing = threading.Event()
         self.reset()
 
     def reset(self) -> None:
@@ -61,14 +71,39 @@ class FaultyService(ABC):
         self.bucket_exists = True
         self.ignores_preconditions = False
         self.create_only = False
+        self.calm()
+
+    def calm(self) -> None:
+        """Nothing is armed or planned; requests count from 0 again. What hangs is let go."""
+        with self.lock:
+            self.faults.clear()
+            self.planned: tuple[Fault, int, bool] | None = None
+            self.seen = self.hit = 0
+            hanging, self.hanging = getattr(self, "hanging", None), threading.Event()
+        if hanging is not None:
+            hanging.set()
+
+    def plan(self, fault: Fault, at: int, *, forever: bool = False) -> None:
+        """Let request number `at` (from 0, since `calm`) fail, with `forever` all after it as well.
+
+        `hit` counts those that did. The fault's method does not matter.
+        """
+        with self.lock:
+            self.planned = (fault, at, forever)
 
     def arm(self, *faults: Fault) -> None:
         """Add faults for the next requests of their methods."""
         self.faults.extend(faults)
 
     def next_fault(self, method: str) -> Fault | None:
-        """The first fault armed for `method`, which is used up."""
+        """What was planned for this request, or the first fault armed for `method`, which is used up."""
         with self.lock:
+            number, self.seen = self.seen, self.seen + 1
+            if self.planned is not None:
+                fault, at, forever = self.planned
+                if number == at or (forever and number > at):
+                    self.hit += 1
+                    return fault
             for fault in self.faults:
                 if fault.method == method:
                     self.faults.remove(fault)
@@ -91,49 +126,62 @@ class FaultyService(ABC):
 Service = TypeVar("Service", bound=FaultyService)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
     protocol_version = "HTTP/1.1"
     state: ClassVar[FaultyService]
 
     def do_GET(self) -> None:
-        self._serve()
+        """Answer."""
+        self.serve()
 
     def do_HEAD(self) -> None:
-        self._serve()
+        """Answer."""
+        self.serve()
 
     def do_POST(self) -> None:
-        self._serve()
+        """Answer."""
+        self.serve()
 
     def do_PUT(self) -> None:
-        self._serve()
+        """Answer."""
+        self.serve()
 
     def do_DELETE(self) -> None:
-        self._serve()
+        """Answer."""
+        self.serve()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is given
         """Say nothing: faults are the point."""
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """Read a request, and answer it, or let it fail."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.state.requests.append((self.command, self.path))
         fault = self.state.next_fault(self.command)
         kind = fault.kind if fault else ""
         if kind == "hang":
-            self.state.closing.wait(_LONGEST_HANG)
+            self.state.hanging.wait(_LONGEST_HANG)
         if fault and kind == "refuse":
             status, headers, content = self.state.refusal(fault.status, fault.message, fault.reason)
             return self._send(status, headers | fault.headers, content)
-        if kind == "damage":
+        if kind == "damage" and self.command in _UPLOADS:
             body = self.state.damaged(body)
-        if kind != "hang":
+        if kind not in _NOT_DONE:
             answer = self.state.answer(self.command, self.path, self.headers, body)
-        if kind in {"hang", "lose"}:
+        if kind in _UNANSWERED:
             self.close_connection = True
+            if kind in {"drop", "reset"}:  # whoever closes a socket with this option resets the connection
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return None
-        return self._send(*answer, cut=kind)
+        return self._send(*answer, cut=kind, pause=fault.pause if fault and kind == "slow" else 0.0)
 
-    def _send(self, status: int, headers: dict[str, str], content: bytes, cut: str = "") -> None:
+    def _send(self, status: int, headers: dict[str, str], content: bytes, cut: str = "", pause: float = 0.0) -> None:
         part = content[: len(content) // 2] if cut in {"short", "less"} else content
+        if cut == "flip" and content:
+            middle = len(content) // 2
+            part = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -143,26 +191,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and not bodiless:
             with suppress(OSError):
-                self.wfile.write(part)
+                self._write(part, pause)
         self.close_connection = cut == "short"
+
+    def _write(self, content: bytes, pause: float) -> None:
+        step = len(content) // PIECES + 1 if pause else len(content) or 1
+        for start in range(0, len(content), step):
+            if pause:
+                self.state.hanging.wait(pause)
+            self.wfile.write(content[start : start + step])
 
 
 @contextmanager
-def serve(kind: type[Service]) -> Iterator[Service]:
-    """Serve on a free port of 127.0.0.1 until the block ends."""
-
-    class Handler(_Handler):
-        pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+def serve(kind: type[Service], port: int = 0, base: type[Handler] = Handler) -> Iterator[Service]:
+    """Serve on `port` of 127.0.0.1, or on a free one, until the block ends."""
+    handler = type("Serving", (base,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     state = kind(f"http://127.0.0.1:{server.server_address[1]}")
-    Handler.state = state
+    handler.state = state  # type: ignore[attr-defined]  # of Handler
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield state
     finally:
-        state.closing.set()
+        state.calm()
         server.shutdown()
         thread.join()
         server.server_close()

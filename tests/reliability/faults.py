@@ -1,0 +1,198 @@
+"""Every request of a capture and of a pull fails in every way, one after the other: scenes, kinds, and what must hold.
+
+What must hold: success, or one clear error and a store that verifies; never a wrong byte, a false conflict, or a
+duplicate version; and the next call, with nothing wrong, brings it to its end.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.reliability.folders import snapshot
+
+from studio_cas.backends.gcs import GcsBackend
+from studio_cas.backends.metered import Metered
+from studio_cas.backends.probe import Probed
+from studio_cas.backends.retrying import Budget, Retrying
+from studio_cas.errors import ConflictError, StudioError
+from studio_cas.store.store import open_store, probed_stores
+from studio_cas.store.versions import list_versions, resolve
+from studio_cas.testing.faulty_http import BUCKET, Fault
+from studio_cas.worktree.capture import capture
+from studio_cas.worktree.materialise import materialise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from studio_cas.store.store import Store
+    from studio_cas.testing.faulty_process import FaultyCloud
+
+TIMEOUT = 0.5  # seconds without a sign of life
+BUDGET = Budget(attempts=4, seconds=30.0, first=0.01, longest=0.05)
+KINDS = {
+    "500": Fault("", status=500),
+    "429": Fault("", status=429, headers={"Retry-After": "0"}),
+    "403": Fault("", status=403, message="x@y does not have the access"),
+    "hang": Fault("", "hang"),
+    "reset before": Fault("", "drop"),
+    "lost after": Fault("", "lose"),
+    "reset after": Fault("", "reset"),
+    "cut off": Fault("", "short"),
+    "truncated": Fault("", "less"),
+    "bit flipped on its way": Fault("", "damage"),
+    "bit flipped in the answer": Fault("", "flip"),
+    "slow": Fault("", "slow", pause=0.15),
+}
+SCENES = {  # the artifact of each, and the number of its last version when all went well
+    "first capture": ("exp/tag", 1),
+    "next capture": ("exp/tag", 2),
+    "capture of another machine": ("exp/tag", 2),
+    "capture of what another artifact has": ("exp/copy", 1),
+    "pull": ("exp/tag", 2),
+}
+UNMENDED = ("403", "bit flipped in the answer")  # what is not tried again
+BY_KNOWN = ("next capture", "capture of what another artifact has")  # whose machine has captured before
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Request number `at` of a scene fails in a way; `forever`: all from there on."""
+
+    scene: str
+    at: int
+    kind: str
+    forever: bool
+
+    def __str__(self) -> str:
+        how = "from then on" if self.forever else "once"
+        return f"{self.scene}: request {self.at}: {self.kind}, {how}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a case: whether a request was hit at all, and the error, if there was one."""
+
+    hit: bool
+    error: StudioError | None
+
+
+class Matrix:
+    """The scenes, prepared once in `base`; a case begins with its scene as it was."""
+
+    def __init__(self, cloud: FaultyCloud, base: Path) -> None:
+        self._cloud = cloud
+        self._base = base
+        self._work = base / "work"
+        self._made = 0
+        self._prepare()
+
+    def _prepare(self) -> None:
+        source = random.Random(1)
+        (self._work / "sub").mkdir(parents=True)
+        for number in range(6):
+            (self._work / "sub" / f"small-{number}").write_bytes(source.randbytes(4000))
+        (self._work / "big").write_bytes(source.randbytes(1_300_000))
+        (self._work / "log").write_bytes(b"step 1\n" * 900)
+        self._cloud.keep("first capture")
+        with self._open(self._base / "nobody") as store:
+            capture(store, self._work, "exp", "tag")
+        for scene in ("next capture", "capture of another machine", "capture of what another artifact has"):
+            self._cloud.keep(scene)
+        (self._work / "log").write_bytes(b"step 2\n" * 1800)
+        (self._work / "sub" / "small-0").write_bytes(source.randbytes(5000))
+        (self._work / "new").write_bytes(source.randbytes(150_000))
+        shutil.copytree(self._base / "nobody", self._base / "known")
+        with self._open(self._base / "nobody") as store:
+            capture(store, self._work, "exp", "tag")
+        self._cloud.keep("pull")
+        self._expected = snapshot(self._work)
+
+    def requests(self, scene: str) -> int:
+        """How many requests the scene takes when nothing goes wrong."""
+        self._cloud.restore(scene)
+        self._attempt(scene, self._home(scene), self._fresh("out"))
+        return self._cloud.calm()[0]
+
+    def run(self, case: Case) -> Result:
+        """Run a case, and check what must hold."""
+        home, out = self._home(case.scene), self._fresh("out")
+        self._cloud.restore(case.scene)
+        self._cloud.plan(KINDS[case.kind], case.at, forever=case.forever)
+        error = self._attempt(case.scene, home, out)
+        hit = self._cloud.calm()[1] > 0
+        assert hit or error is None, f"{error!r} without a fault"
+        assert not isinstance(error, ConflictError), f"a false conflict: {error}"
+        assert error is None or (str(error) and "\n" not in str(error)), f"not one sentence: {error!r}"
+        assert case.kind != "slow" or error is None, f"slow is no failure: {error!r}"
+        assert case.forever or case.kind in {"403", "bit flipped in the answer"} or error is None, (
+            f"not mended: {error}"
+        )
+        self._check(case.scene, out, done=error is None)
+        again = self._attempt(case.scene, home, out)
+        assert again is None, f"the next call fails: {again!r}"
+        self._check(case.scene, out, done=True)
+        for path in (home, out):
+            shutil.rmtree(path)
+        return Result(hit, error)
+
+    def _check(self, scene: str, out: Path, *, done: bool) -> None:
+        """The store, and the destination of a pull, are as they were or as they should be."""
+        assert self._cloud.intact(scene), "what was there has changed"
+        if scene == "pull":
+            assert snapshot(out / "here") == self._expected if done else not os.path.lexists(out / "here")
+            return
+        name, last = SCENES[scene]
+        with self._open(self._fresh("reader"), create=done) as store:
+            numbers = [version.number for version in list_versions(store, *name.split("/"))] if store else []
+            expected = list(range(last, 0, -1))
+            assert numbers in ([expected] if done else [expected, expected[1:]]), f"versions {numbers}"
+            if store and numbers == expected:
+                target = self._fresh("copy")
+                materialise(store, resolve(store, f"{name}@{last}"), target / "here")
+                assert snapshot(target / "here") == self._expected
+                shutil.rmtree(target)
+
+    def _attempt(self, scene: str, home: Path, out: Path) -> StudioError | None:
+        try:
+            with self._open(home) as store:
+                name, _ = SCENES[scene]
+                if scene == "pull":
+                    materialise(store, resolve(store, name), out / "here")
+                else:
+                    capture(store, self._work, *name.split("/"))
+        except StudioError as error:
+            return error
+        return None
+
+    @contextmanager
+    def _open(self, home: Path, *, create: bool = True) -> Iterator[Store | None]:
+        """The store; without `create`, None where there is none yet."""
+        bare = GcsBackend(BUCKET, "team", endpoint=self._cloud.endpoint, project="p", timeout=TIMEOUT)
+        backend = Retrying(Probed(Metered(bare), probed_stores(home)), BUDGET, unmet=BUDGET)
+        try:
+            opened = open_store(backend, home=home, create=create)
+        except StudioError:
+            if create:
+                raise
+            yield None
+            return
+        with opened:
+            yield opened
+
+    def _home(self, scene: str) -> Path:
+        home = self._fresh("home")
+        if scene in BY_KNOWN:
+            shutil.copytree(self._base / "known", home, dirs_exist_ok=True)
+        return home
+
+    def _fresh(self, name: str) -> Path:
+        self._made += 1
+        path = self._base / f"{name}-{self._made}"
+        path.mkdir()
+        return path
