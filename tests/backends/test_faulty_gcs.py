@@ -85,6 +85,12 @@ def test_an_answer_that_is_no_answer_is_transient(bare, service):
         bare.prepare()
 
 
+def test_a_description_that_makes_no_sense_is_transient(bare, service, monkeypatch):
+    monkeypatch.setattr(service, "answer", lambda *_: (200, {}, b'{"items": [{"name": "a", "size": "1"}]}'))
+    with pytest.raises(TransientError, match="makes no sense"):
+        list(bare.list(""))
+
+
 def test_rights_of_the_folder_count_too(service):
     store = GcsBackend(BUCKET, "team", endpoint=service.endpoint)
     service.permissions = frozenset({"storage.objects.create", "storage.objects.get", "storage.objects.list"})

@@ -177,4 +177,9 @@ class GcsBackend(Bucket):
 
 
 def _stat(item: Mapping[str, Any]) -> ObjectStat:
-    return ObjectStat(item["name"], int(item["size"]), datetime.fromisoformat(item["timeCreated"]).timestamp())
+    """What the service says of an object. Raises TransientError where it was damaged on its way."""
+    try:
+        created = datetime.fromisoformat(item["timeCreated"]).timestamp()
+        return ObjectStat(item["name"], int(item["size"]), created)
+    except (LookupError, ValueError, TypeError) as error:
+        raise TransientError("the service described an object in a way that makes no sense") from error

@@ -42,7 +42,7 @@ class Multipart(Parts):
 
     def arrived_whole(self, answer: Mapping[str, Any]) -> bool:
         """Whether the service says it has what was sent: its size, and its checksum where it gives one."""
-        if int(answer.get("size", -1)) != self.content_size:
+        if str(answer.get("size")) != str(self.content_size):
             return False
         return all(answer.get(name, value) == value for name, value in self.checksum.items())
 
