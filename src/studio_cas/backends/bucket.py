@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
+    from studio_cas.backends.cloud import CloudClient
     from studio_cas.ids import Buffer
 
     T = TypeVar("T")
@@ -96,9 +97,15 @@ class Bucket(ABC):
     def _where(self) -> str:
         """Where a bucket is made: "in the project x"; for messages."""
 
+    @property
     @abstractmethod
+    def _client(self) -> CloudClient:
+        """Who sends the requests: a cached property, made at the first one."""
+
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, where there are any."""
+        if "_client" in self.__dict__:
+            self._client.close()
 
     @property
     def url(self) -> str:

@@ -60,11 +60,6 @@ class GcsBackend(Bucket):
         self._access = (credentials, endpoint, project, timeout)
         self._objects = f"/storage/v1/b/{bucket}/o"
 
-    def close(self) -> None:
-        """Close the connections."""
-        if "_client" in self.__dict__:
-            self._client.close()
-
     def rights(self, *, trial: bool) -> Rights | None:
         """What the service says for the bucket, and for the managed folder of the prefix; None where it says nothing.
 

@@ -56,11 +56,6 @@ class S3Backend(Bucket):
             raise UsageError(f"{bucket} is a directory bucket, which lists in no order: take a general purpose bucket")
         self._access = (credentials, endpoint, region, timeout)
 
-    def close(self) -> None:
-        """Close the connections."""
-        if "_client" in self.__dict__:
-            self._client.close()
-
     def rights(self, *, trial: bool) -> Rights | None:
         """What can be done with an object of our own; None without a trial, as S3 does not tell."""
         if not trial:

@@ -66,7 +66,7 @@ def s3_server(*faults: str) -> Iterator[S3Server]:
 
 def installed() -> bool:
     """Whether the server and our client's libraries are there."""
-    return find_spec("moto") is not None and find_spec("s3fs") is not None
+    return all(find_spec(name) for name in ("moto", "flask", "flask_cors", "s3fs"))
 
 
 class Guarded:
