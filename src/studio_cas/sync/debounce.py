@@ -74,8 +74,8 @@ class Debounce:
     def succeed(self, now: float, *, found: bool, cost: float, blind: bool = False) -> None:
         """The cycle ended well.
 
-        `found`: it made a version, or left paths for later; `cost`: its seconds of processor time; `blind`: no event
-        tells of changes.
+        `found`: it made a version, or left paths for later; `cost`: the seconds of processor time that a quiet one
+        takes; `blind`: no event tells of changes.
         """
         rhythm = self._rhythm
         self.failures = 0

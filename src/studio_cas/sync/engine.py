@@ -28,13 +28,12 @@ REMOTE_CHECK = 600.0  # seconds between two looks at the configuration of a stor
 class Cycle:
     """How a cycle ended: with a result, or an error, or neither where an optional pair is empty.
 
-    `seconds` of time, `cpu` seconds of the thread that walked and read.
+    `seconds` is its time.
     """
 
     result: CaptureResult | None
     error: Exception | None
     seconds: float
-    cpu: float
 
 
 class Keeper:
@@ -109,7 +108,7 @@ def run_cycle(
     """Capture the pair that `prepare` gives once. Whatever goes wrong is in the answer."""
     from studio_cas.worktree.capture import capture
 
-    began, cpu = time.monotonic(), time.thread_time()
+    began = time.monotonic()
     result, error = None, None
     try:
         pair = prepare()
@@ -130,7 +129,7 @@ def run_cycle(
         error = raised
         if not isinstance(raised, StudioError) or isinstance(raised, StoreUnavailableError):
             keeper.doubt()
-    return Cycle(result, error, time.monotonic() - began, time.thread_time() - cpu)
+    return Cycle(result, error, time.monotonic() - began)
 
 
 def is_empty(path: Path) -> bool:
