@@ -17,7 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SCRIPTS = [
     "startup", "run_empty", "first_capture", "pull", "capture_unchanged", "insert", "append", "small_text",
-    "growing_logs", "versions_500", "pull_update", "sync_latency", "sync_cycles", "sync_overhead", "memory", "million_files",
+    "growing_logs", "versions_500", "pull_update", "memory", "million_files",
+    "sync_latency", "sync_cycles", "sync_overhead",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from studio_cas.store.versions import latest, list_versions
 from studio_cas.worktree.listing import entries, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 PATIENCE = 90.0
 """Seconds after which a condition will never hold; the machine may be busy."""
@@ -98,22 +99,20 @@ class Machine:
 
     def content(self, name: str) -> dict[str, bytes]:
         """The files of the latest version of `exp/tag`."""
-        contents = self.contents(name)
-        return contents[0] if contents else {}
+        with closing(self.contents(name)) as contents:
+            return next(contents, {})
 
-    def contents(self, name: str) -> list[dict[str, bytes]]:
-        """The files of every version of `exp/tag`, the newest first."""
+    def contents(self, name: str) -> Generator[dict[str, bytes]]:
+        """The files of every version of `exp/tag`, the newest first; one version at a time is held in memory."""
         if not (self.store / "format.json").exists():
-            return []
+            return
         with open_store(self.store, home=self.base / "reader", create=False) as store:
-            return [
-                {
+            for version in list_versions(store, *name.split("/")):
+                yield {
                     os.fsdecode(entry.path): b"".join(read_file(store, version, entry.path))
                     for entry in entries(store, version)
                     if entry.kind == "file"
                 }
-                for version in list_versions(store, *name.split("/"))
-            ]
 
     def close(self) -> None:
         for process in self.processes:

@@ -73,24 +73,24 @@ def _work(writer: Callable[..., None], path: Path, seed: float) -> Callable[[int
 
 
 def _grow(log: BinaryIO, number: int) -> None:
-    log.write(generation(number, 3))
-    time.sleep(0.1)
+    log.write(generation(number, 1))
+    time.sleep(0.2)
 
 
 def check(machine: Machine, work: Path) -> tuple[int, int]:
     """Every file of every version."""
-    contents = machine.contents("exp/w")
     logs = {name: (work / name).read_bytes() for name in LOGS}
+    assert machine.content("exp/w") == {path.name: path.read_bytes() for path in work.iterdir()}
     checked = 0
-    for number, files in zip(range(len(contents), 0, -1), contents, strict=True):
+    versions = machine.number("exp/w")
+    for number, files in zip(range(versions, 0, -1), machine.contents("exp/w"), strict=True):
         for name, data in files.items():
             checked += 1
             if name in logs:
                 assert logs[name].startswith(data), f"{name} of version {number} is not its own beginning"
             else:
                 assert whole(data), f"{name} of version {number} is torn"
-    assert contents[0] == {path.name: path.read_bytes() for path in work.iterdir()}
-    return len(contents), checked
+    return versions, checked
 
 
 def main() -> int:
