@@ -116,13 +116,14 @@ def test_buckets_of_two_clouds_and_a_folder_hold_the_same(terminal, pushed, gcs_
 
 
 def test_a_copy_that_is_killed_goes_on(terminal, pushed):
-    (pushed / "large.bin").write_bytes(os.urandom(150_000_000))
+    (pushed / "large.bin").write_bytes(os.urandom(220_000_000))
     terminal.ok("push", pushed, "exp/w")
     call = [sys.executable, "-m", "studio_cas.cli.main", "copy", "exp/w", "other"]
     packs = terminal.folder / "other" / "packs"
     running = subprocess.Popen(call, cwd=terminal.folder, env=terminal.environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not any(path.is_file() and path.name[0] != "." for path in packs.rglob("*")):
+    # of three packs, made two at a time, one is in the catalog
+    while sum(path.is_file() and path.name[0] != "." for path in packs.rglob("*")) < 3:
         assert time.monotonic() < deadline
         assert running.poll() is None
         time.sleep(0.005)
@@ -130,6 +131,6 @@ def test_a_copy_that_is_killed_goes_on(terminal, pushed):
     running.wait()
     assert "no artifacts yet" in terminal.fails(4, "pull", "exp/w", "back", "--store", "other").err
     stored = terminal.ok("copy", "exp/w", "other", "--json").json["versions"][0]["stored"]
-    assert stored < 140_000_000
+    assert stored < 200_000_000
     terminal.ok("pull", "exp/w", "back", "--store", "other")
     assert (terminal.folder / "back" / "large.bin").read_bytes() == (pushed / "large.bin").read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -58,6 +59,18 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(terminal, pus
     assert "--force" in terminal.fails(6, "export", "exp/w", "w.tar").err
     terminal.ok("export", "exp/w", "w.tar", "--force")
     assert "could not be written" in terminal.fails(9, "export", "exp/w", "no/such/w.tar").err
+
+
+def test_an_archive_is_not_written_to_a_terminal(terminal, pushed):
+    upper, lower = os.openpty()
+    call = [sys.executable, "-m", "studio_cas.cli.main", "export", "exp/w", "-", "--format", "tar"]
+    done = subprocess.run(
+        call, cwd=terminal.folder, env=terminal.environment, stdout=lower, stderr=subprocess.PIPE, check=False
+    )
+    os.close(upper)
+    os.close(lower)
+    assert done.returncode == 2
+    assert b"nothing for a terminal" in done.stderr
 
 
 @pytest.mark.own_store

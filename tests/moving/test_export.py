@@ -19,14 +19,14 @@ from studio_cas.moving.archives import Kind, TarWriter, ZipWriter, kind_of
 from studio_cas.moving.export import export, export_to_file
 from studio_cas.store.store import open_store
 from studio_cas.worktree.capture import capture
-from studio_cas.worktree.streaming import Begun
+from studio_cas.worktree.listing import EntryHead
 
 LONG = "a" * 120 + "/" + "b" * 200
 ODD = os.fsdecode(b"odd-\xff\xfe.bin")
 
 
-def begun(path: bytes, size: int = 0, **more) -> Begun:
-    return Begun(path, more.get("kind", "file"), size, more.get("executable", False), more.get("mtime_ns", 0), b"")
+def begun(path: bytes, size: int = 0, **more) -> EntryHead:
+    return EntryHead(path, more.get("kind", "file"), size, more.get("executable", False), more.get("mtime_ns", 0), b"")
 
 
 @pytest.fixture

@@ -208,6 +208,30 @@ def test_a_second_import_reads_nothing_and_a_changed_archive_makes_a_version(imp
     assert records.list_attempts(imports.store.backend, "exp_1") == [1]
 
 
+def test_links_and_strange_files_in_a_source_are_named_and_not_followed(imports, studioml):
+    folder = studioml / "experiments" / "exp_1"
+    (folder / "linked.tar").symlink_to(studioml.parent / "secret.tar")
+    (folder / "notes").write_text("no archive")
+    os.mkfifo(folder / "pipe.tar")
+    found = imports.run(studioml)
+    assert {Path(name).name for name, one in found.items() if one.state == "skipped"} == {
+        "linked.tar",
+        "notes",
+        "pipe.tar",
+    }
+    assert "lies outside" in found["experiments/exp_1/linked.tar"].reason
+    assert imports.content("exp_1/output") is not None
+
+
+def test_a_link_in_place_of_the_folder_of_an_archive_is_not_followed(imports, studioml):
+    info = tarfile.TarInfo("odd")
+    info.type, info.linkname = tarfile.SYMTYPE, str(studioml.parent)
+    with tarfile.open(studioml / "experiments" / "exp_2" / "odd.tar", "w") as tar:
+        tar.addfile(info)
+    imports.run(studioml, rules=Rules(links="allow"))
+    assert imports.content("exp_2/odd") == {b"odd": ("link", os.fsencode(studioml.parent))}
+
+
 @pytest.mark.parametrize("record", ["", "[]", "{", '{"artifacts": 3, "args": 7, "time_added": "x"}', '{"git": []}'])
 def test_a_record_that_makes_no_sense_harms_nothing(imports, studioml, record):
     meta = studioml.parent / "studioml-meta"
@@ -361,6 +385,23 @@ def test_times_of_the_source_are_those_of_versions(imports, tmp_path):
     os.utime(archive, (1_400_000_000, 1_400_000_000))
     imports.run(archive, "exp/w")
     assert versions.resolve(imports.store, "exp/w").time == 1_400_000_000
+
+
+@pytest.mark.parametrize(("moment", "expected"), [(-1_000_000, 0), (2**33, None)])
+def test_times_that_cannot_be_are_the_nearest(imports, tmp_path, moment, expected):
+    archive = tarred(tmp_path / "w.tar", w=b"1")
+    os.utime(archive, (moment, moment))
+    imports.run(archive, "exp/w")
+    found = versions.resolve(imports.store, "exp/w").time
+    assert found == expected if expected is not None else found < 2**33
+
+
+def test_a_link_that_is_named_is_the_archive_and_one_in_a_folder_is_not_followed(imports, tmp_path):
+    archive = tarred(tmp_path / "w.tar", w=b"1")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "linked.tar").symlink_to(archive)
+    assert imports.run(tmp_path / "in" / "linked.tar", "exp/w")["w.tar"].state == "imported"
+    assert "lies outside" in imports.run(tmp_path / "in", "exp")["linked.tar"].reason
 
 
 def test_a_dry_run_changes_nothing(imports, studioml):

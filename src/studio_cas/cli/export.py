@@ -57,6 +57,8 @@ def export(
     moment = None if mtime is None else _moment(mtime)
     if file == "-" and as_json:
         raise UsageError("--json and the archive would both go to standard output: name a file")
+    if file == "-" and sys.stdout.isatty():
+        raise UsageError("an archive is nothing for a terminal: write it to a file, or into a pipe")
     with session_of(ctx).open_store() as store:
         version = resolve_spec(store, spec)
         bar = progress_bar()

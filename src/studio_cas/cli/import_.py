@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.naming import local_path, parse_scope
+from studio_cas.cli.naming import Links, local_path, parse_scope
 from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.rendering import counted, print_json, printable, size, timestamp
 from studio_cas.cli.session import open_store, session_of
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
     from studio_cas.moving.importing import Import, Imported
     from studio_cas.moving.opening import ImportSource, Naming
     from studio_cas.store.store import Store
-
-
-class Links(enum.StrEnum):
-    """What to do with links in archives that lead outside of their folder."""
-
-    refuse = "refuse"
-    skip = "skip"
-    allow = "allow"
 
 
 app = new_app()

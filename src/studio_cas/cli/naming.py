@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,14 @@ from studio_cas.formats.spec import Spec, parse_spec
 
 if TYPE_CHECKING:
     from studio_cas.store.store import Store
+
+
+class Links(enum.StrEnum):
+    """What to do with symbolic links that lead outside of the folder they are in."""
+
+    refuse = "refuse"
+    skip = "skip"
+    allow = "allow"
 
 
 def parse_scope(name: str) -> tuple[str, Spec | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studio_cas.cli.commands import new_app
-from studio_cas.cli.naming import local_path
+from studio_cas.cli.naming import Links, local_path
 from studio_cas.cli.progress_bar import progress_bar
 from studio_cas.cli.records import change_line, change_record
 from studio_cas.cli.rendering import counted, print_json, printable, shown, size
@@ -22,14 +21,6 @@ if TYPE_CHECKING:
     from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
     from studio_cas.worktree.materialise import MaterialiseResult
-
-
-class Links(enum.StrEnum):
-    """What to do with symbolic links that lead outside the destination."""
-
-    refuse = "refuse"
-    skip = "skip"
-    allow = "allow"
 
 
 app = new_app()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from studio_cas.codec.streams import Compressor
     from studio_cas.ids import Buffer
-    from studio_cas.worktree.streaming import Begun
+    from studio_cas.worktree.listing import EntryHead
 
     Write = Callable[[Buffer], object]
 
@@ -48,7 +48,7 @@ class Kind(enum.StrEnum):
 class ArchiveWriter(Protocol):
     """Entries one after another; between `begin` of a file and the next one come its bytes."""
 
-    def begin(self, entry: Begun) -> None:
+    def begin(self, entry: EntryHead) -> None:
         """The next entry."""
         ...
 
@@ -88,11 +88,11 @@ def open_archive(kind: Kind, write: Write, mtime: int | None = None) -> ArchiveW
     return TarWriter(write, mtime)
 
 
-def _seconds(entry: Begun, mtime: int | None) -> int:
+def _seconds(entry: EntryHead, mtime: int | None) -> int:
     return entry.mtime_ns // 1_000_000_000 if mtime is None else mtime
 
 
-def _mode(entry: Begun) -> int:
+def _mode(entry: EntryHead) -> int:
     return 0o755 if entry.executable else MODES[entry.kind]
 
 
@@ -111,7 +111,7 @@ class TarWriter:
         if piece:
             self._target(piece)
 
-    def begin(self, entry: Begun) -> None:
+    def begin(self, entry: EntryHead) -> None:
         """Write the header, PAX where it has to be."""
         self._pad(BLOCK)
         info = tarfile.TarInfo(os.fsdecode(entry.path))
@@ -154,7 +154,7 @@ class ZipWriter:
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED)
         self._member: IO[bytes] | None = None
 
-    def begin(self, entry: Begun) -> None:
+    def begin(self, entry: EntryHead) -> None:
         """Write the local header; folders and links are complete with it."""
         self._end_member()
         member = self._zip.open(self._info(entry), "w")
@@ -164,7 +164,7 @@ class ZipWriter:
         with member:
             member.write(entry.target)
 
-    def _info(self, entry: Begun) -> zipfile.ZipInfo:
+    def _info(self, entry: EntryHead) -> zipfile.ZipInfo:
         try:
             name = entry.path.decode() + ("/" if entry.kind == "folder" else "")
         except UnicodeDecodeError as error:

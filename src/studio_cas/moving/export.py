@@ -17,9 +17,10 @@ from studio_cas.moving.archives import open_archive
 from studio_cas.progress import Silent
 from studio_cas.worktree.fetch import local_errors
 from studio_cas.worktree.ignore import PARTIAL_SUFFIX
+from studio_cas.worktree.listing import EntryHead
 from studio_cas.worktree.pulling import Pull
 from studio_cas.worktree.selection import Selection
-from studio_cas.worktree.streaming import Begun, stream
+from studio_cas.worktree.streaming import stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ def export(
     pull.progress.start(f"export {version.name}", None if path else version.size)
     try:
         for item in stream(pull):
-            if isinstance(item, Begun):
+            if isinstance(item, EntryHead):
                 archive.begin(item)
                 entries += 1
                 files += item.kind == "file"

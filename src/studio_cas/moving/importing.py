@@ -122,7 +122,7 @@ class Import:
                 progress=self.progress(),
                 user=self.user,
                 compression=self.compression,
-                moment=item.time,
+                moment=None if item.time is None else max(0.0, min(item.time, time.time())),
             )
             if staged.root.is_relative_to(folder):
                 statcache.path_of(self.store, staged.root).unlink(missing_ok=True)

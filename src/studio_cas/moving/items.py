@@ -86,7 +86,8 @@ class Archive:
         single = tree.members == 1 and tree.files == 1
         if single and (tree.dotted or top in self.called):
             return inner
-        return inner if top in self.called and not tree.dotted and inner.is_dir() else folder
+        strip = top in self.called and not tree.dotted and inner.is_dir() and not inner.is_symlink()
+        return inner if strip else folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import UsageError
+from studio_cas.errors import NotFoundError, UsageError
 from studio_cas.moving.items import Archive, Files, Item, LocalFolder, RemoteFile, usable_name
 
 if TYPE_CHECKING:
@@ -67,8 +67,11 @@ def _artifacts(origin: Origin, prefix: str, names: list[str], experiment: str) -
         taken.add(tag)
         if folder:
             yield _folder(origin, f"{prefix}{name}/", experiment, tag)
-        else:
+            continue
+        try:
             yield _archive(origin, origin.find(f"{prefix}{name}"), experiment, tag)
+        except NotFoundError as error:  # a link that leads outside, a pipe, or gone by now
+            yield Item(f"{prefix}{name}", experiment, tag, problem=str(error), broken=True)
 
 
 def _archive(origin: Origin, found: Found, experiment: str, tag: str) -> Item:

@@ -123,7 +123,8 @@ def _experiment(origin: Origin, records: Records, key: str, name: str) -> Studio
         record = records.read(key)
     except CorruptError as error:
         items.append(Item(f"{EXPERIMENTS}{key}", name, RECORD_TAG, problem=str(error), broken=True))
-    there = _archives(origin, key)
+    there, problems = _archives(origin, key)
+    items += [Item(where, name, "", problem=why) for where, why in problems.items()]
     known = artifacts(record) if record else []
     tags: dict[str, str] = {}
     for tag in sorted({*(one.tag for one in known), *there}):
@@ -143,16 +144,20 @@ def _experiment(origin: Origin, records: Records, key: str, name: str) -> Studio
     return StudioMLExperiment(key, name, record, tags, tuple(items), blobs)
 
 
-def _archives(origin: Origin, key: str) -> dict[str, list[Found]]:
-    """The archives of an experiment, by tag; there may be several, compressed in other ways."""
+def _archives(origin: Origin, key: str) -> tuple[dict[str, list[Found]], dict[str, str]]:
+    """The archives of an experiment, by tag, several where they are compressed in several ways; and what is none."""
     found: dict[str, list[Found]] = {}
-    for name in origin.names(f"{EXPERIMENTS}{key}/"):
-        if match := ARTIFACT.fullmatch(name):
-            try:
-                found.setdefault(match["tag"], []).append(origin.find(f"{EXPERIMENTS}{key}/{name}"))
-            except StudioError:
-                continue  # a folder of that name
-    return found
+    problems: dict[str, str] = {}
+    for last in origin.names(f"{EXPERIMENTS}{key}/"):
+        name, match = f"{EXPERIMENTS}{key}/{last}", ARTIFACT.fullmatch(last)
+        if match is None:
+            problems[name] = "is no archive, by its name"
+            continue
+        try:
+            found.setdefault(match["tag"], []).append(origin.find(name))
+        except NotFoundError as error:
+            problems[name] = str(error)
+    return {tag: archives for tag, archives in found.items() if archives}, problems
 
 
 def _called(key: str, tag: str, local: str) -> frozenset[bytes]:

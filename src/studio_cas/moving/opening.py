@@ -64,6 +64,7 @@ class ImportSource:
             return self.place(where)
         path = Path(expanded(where)).absolute()
         if path.is_file():
+            path = path.resolve()  # whoever names a link means the file
             self._archive = path.name
             return FolderOrigin(path.parent)
         if not path.is_dir():

@@ -26,8 +26,8 @@ READ_CHUNKS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class ListedEntry:
-    """An entry of a version. `size` in bytes, 0 for folders and links; `content` tells files apart."""
+class EntryHead:
+    """An entry of a version, without what is in it. `size` in bytes, 0 for folders and links."""
 
     path: bytes
     kind: Literal["folder", "file", "link"]
@@ -35,6 +35,12 @@ class ListedEntry:
     executable: bool
     mtime_ns: int
     target: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEntry(EntryHead):
+    """An entry of a version; `content` tells files apart."""
+
     content: bytes
 
 

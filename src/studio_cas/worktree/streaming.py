@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from studio_cas.errors import CorruptError
 from studio_cas.formats.leaf import CONTINUATION, CONTINUED, KIND_MASK, EntryKind, PathOrder
 from studio_cas.store.trees import named
-from studio_cas.worktree.listing import KINDS
+from studio_cas.worktree.listing import KINDS, EntryHead
 from studio_cas.worktree.pieces import PlacedChunk, read_pieces
 
 if TYPE_CHECKING:
@@ -33,22 +32,10 @@ LOCAL_WINDOWS = 3
 REMOTE_WINDOWS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """An entry begins; a file's `size` bytes follow in pieces. `mtime_ns` is 0 for folders, which have none."""
-
-    path: bytes
-    kind: Literal["folder", "file", "link"]
-    size: int
-    executable: bool
-    mtime_ns: int
-    target: bytes
+_Item = EntryHead | bytes | PlacedChunk
 
 
-_Item = Begun | bytes | PlacedChunk
-
-
-def stream(pull: Pull) -> Iterator[Begun | bytes]:
+def stream(pull: Pull) -> Iterator[EntryHead | bytes]:
     """What `pull` wants, in order: each entry as it begins, then its verified bytes in pieces.
 
     Raises CorruptError at the first byte that is not as it was stored, after all those before it; RefusedError.
@@ -69,7 +56,7 @@ def stream(pull: Pull) -> Iterator[Begun | bytes]:
                 future.cancel()
 
 
-def _emitted(pull: Pull, items: list[_Item], future: Future[Pieces]) -> Iterator[Begun | bytes]:
+def _emitted(pull: Pull, items: list[_Item], future: Future[Pieces]) -> Iterator[EntryHead | bytes]:
     pieces = future.result()
     for item in items:
         if not isinstance(item, PlacedChunk):
@@ -116,14 +103,14 @@ def _check_size(pull: Pull, leaf: Leaf, position: int, part: slice) -> None:
         raise CorruptError(message)
 
 
-def _begun(pull: Pull, index: int, leaf: Leaf, position: int, name: bytes) -> Begun:
+def _begun(pull: Pull, index: int, leaf: Leaf, position: int, name: bytes) -> EntryHead:
     attribute = leaf.attributes[position]
     kind = attribute & KIND_MASK
     size = leaf.sizes[position]
     if attribute & CONTINUED:
         size += _rest(pull, index, leaf.paths[position])
     target = leaf.literals[position] if kind == EntryKind.LINK else b""
-    return Begun(name, KINDS[kind], size, kind == EntryKind.EXECUTABLE, leaf.mtimes[position], target)
+    return EntryHead(name, KINDS[kind], size, kind == EntryKind.EXECUTABLE, leaf.mtimes[position], target)
 
 
 def _rest(pull: Pull, index: int, path: bytes) -> int:
