@@ -11,7 +11,7 @@ import pytest
 
 import studio_cas
 from studio_cas.backends.local import LocalBackend
-from studio_cas.experiment.artifacts import is_empty
+from studio_cas.sync.engine import is_empty
 from studio_cas.worktree import blobcache
 from studio_cas.worktree.removal import remove_tree
 from studio_cas.worktree.scan import scan, unreported

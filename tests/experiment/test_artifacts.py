@@ -15,13 +15,13 @@ from studio_cas.experiment.artifacts import (
     check_tags,
     default_places,
     exclusion_of,
-    is_empty,
     make_folders,
     output_file,
     plan_captures,
 )
 from studio_cas.experiment.specs import CaptureSpec, ReuseSpec
 from studio_cas.experiment.workspace import LEFT_OUT, find_environments, patterns_for_files, survey
+from studio_cas.sync.engine import is_empty
 
 DEFAULTS = ("workspace", "output", "modeldir", "tb")
 

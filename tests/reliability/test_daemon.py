@@ -128,7 +128,7 @@ def test_a_daemon_that_is_killed_in_its_first_capture_is_finished(machine, work)
     with (work / "big").open("wb") as file:
         for _ in range(48):
             file.write(os.urandom(1 << 20))
-    process = machine.start(work, "exp/w", "--max-rate", "1MB")  # the second pack waits for half a minute
+    process = machine.start(work, "exp/w", "--max-rate", "6MB")  # the second pack waits for some seconds
     process.kill()
     process.wait()
     done = machine.call("sync", "--resume", "--quiet")

@@ -59,7 +59,7 @@ class Runs(Machine):
         self.processes.append(process)
         output = self.home / "experiments" / "exp" / ".attempts" / "0001" / "output"
         wait_until(lambda: self.script() is not None and self.daemon() is not None, "a script beside a daemon")
-        wait_until(lambda: b"ready" in output.read_bytes(), "a script that is ready")
+        wait_until(lambda: b"ready\n" in output.read_bytes(), "a script that is ready")
         return process
 
     def script(self):

@@ -110,17 +110,6 @@ def make_folders(captured: Iterable[Captured]) -> list[Path]:
     return made
 
 
-def is_empty(path: Path) -> bool:
-    """Whether there is nothing to capture yet."""
-    try:
-        with os.scandir(path) as entries:
-            return next(entries, None) is None
-    except NotADirectoryError:
-        return False
-    except OSError:
-        return True
-
-
 def exclusion_of(
     artifact: Captured, all_captured: Sequence[Captured], store: Path | None, home: Path, *, whole: bool
 ) -> Exclusion:
