@@ -38,7 +38,7 @@ def log(
     if spec is not None and (spec.version is not None or spec.path):
         raise UsageError(f"{name!r} names a version or a path: log takes EXP/TAG, or EXP")
     with session_of(ctx).open_store() as store:
-        versions = islice(_versions(store, experiment, spec), limit or None)
+        versions = islice(_versions(store, experiment, spec, limit or None), limit or None)
         if as_json:
             print_json_list(map(version_record, versions))
             return
@@ -47,13 +47,13 @@ def log(
         print_table(headings, [_row(version, now) for version in versions], right=(2, 3, 4))
 
 
-def _versions(store: Store, experiment: str, spec: Spec | None) -> Iterator[Version]:
+def _versions(store: Store, experiment: str, spec: Spec | None, limit: int | None) -> Iterator[Version]:
     from studio_cas.store.versions import list_versions, resolve_spec
 
     if spec is not None:
         resolve_spec(store, spec)  # an unknown name is an error, and not an empty list
     tags = [spec.tag] if spec is not None else find_tags(store, experiment)
-    histories = [list_versions(store, experiment, tag) for tag in tags]
+    histories = [list_versions(store, experiment, tag, limit) for tag in tags]
     return merge(*histories, key=lambda version: version.time, reverse=True)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from datetime import datetime
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, UsageError
@@ -12,12 +14,14 @@ from studio_cas.formats.spec import Spec, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
 
 SHORTEST_PREFIX = 6
 LISTED_NAMES = 20
+READ_AHEAD = 16
 
 
 def read(store: Store, experiment: str, tag: str, number: int) -> Version:
@@ -47,10 +51,27 @@ def latest(store: Store, experiment: str, tag: str) -> Version | None:
     return None
 
 
-def list_versions(store: Store, experiment: str, tag: str) -> Iterator[Version]:
-    """All versions, newest first."""
-    for found in store.backend.list(keys.versions(experiment, tag)):
-        yield _read(store, found.key)
+def list_versions(store: Store, experiment: str, tag: str, limit: int | None = None) -> Iterator[Version]:
+    """All versions, or `limit` of them, newest first; where a read is a round trip, some are read ahead."""
+    listing = (found.key for found in store.backend.list(keys.versions(experiment, tag), limit))
+    return (_read(store, key) for key in listing) if store.backend.local else _read_ahead(store, listing)
+
+
+def _read_ahead(store: Store, listing: Iterator[str]) -> Iterator[Version]:
+    """The records under the keys: first one at a time, as often no more are wanted, then up to READ_AHEAD at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(READ_AHEAD, "versions")
+    try:
+        flights: deque[Future[Version]] = deque()
+        for taken in count(1):
+            for key in islice(listing, min(READ_AHEAD, taken * taken) - len(flights)):
+                flights.append(pool.submit(_read, store, key))
+            if not flights:
+                return
+            yield flights.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def list_experiments(store: Store) -> list[str]:
