@@ -46,7 +46,7 @@ def test_a_mirror_has_everything_under_its_name(terminal, pushed):
     ]
     assert {one["state"] for one in made["versions"]} == {"copied"}
     for name in ("exp", "alone"):
-        assert versions_of(terminal, "other", name) == versions_of(terminal, terminal.store, name)
+        assert versions_of(terminal, "other", name) == versions_of(terminal, terminal.address, name)
     again = terminal.ok("copy", "--mirror", "other", "--json").json
     assert {one["state"] for one in again["versions"]} == {"there"}
     assert sum(one["stored"] for one in again["versions"]) == 0
@@ -72,7 +72,7 @@ def test_what_makes_no_sense_is_refused(terminal, pushed):
     assert "--mirror" in terminal.fails(2, "copy", "exp", "other", "--mirror").err
     assert "names a path" in terminal.fails(2, "copy", "exp/w/deep", "other").err
     assert "--all-versions" in terminal.fails(2, "copy", "exp/w@1", "other", "--all-versions").err
-    assert "name another" in terminal.fails(2, "copy", "exp", terminal.store).err
+    assert "name another" in terminal.fails(2, "copy", "exp", terminal.address).err
     assert "there are: alone, exp" in terminal.fails(4, "copy", "nothing", "other").err
     assert not (terminal.folder / "other").exists()
 
@@ -87,6 +87,7 @@ def test_an_experiment_of_somebody_else_needs_join(terminal, pushed):
     terminal.ok("copy", "exp", "other", "--join")
 
 
+@pytest.mark.own_store
 def test_a_damaged_version_is_named_and_the_others_are_copied(terminal, pushed):
     (pushed / "notes.txt").write_bytes(os.urandom(3000))
     terminal.ok("push", pushed / "notes.txt", "alone/notes")
@@ -103,13 +104,14 @@ def test_a_damaged_version_is_named_and_the_others_are_copied(terminal, pushed):
     assert terminal.ok("cat", "alone/notes", "--store", "other").out == "loss 0.4\n"
 
 
+@pytest.mark.own_store
 def test_buckets_of_two_clouds_and_a_folder_hold_the_same(terminal, pushed, gcs_emulator, s3_server):
     terminal.environment |= {"STORAGE_EMULATOR_HOST": gcs_emulator.endpoint, **s3_server.environment}
     google, amazon = f"gs://{gcs_emulator.new_bucket()}/a", f"s3://{s3_server.new_bucket()}/b"
     terminal.ok("copy", "--mirror", google)
     terminal.ok("copy", "--mirror", amazon, "--store", google)
     terminal.ok("copy", "--mirror", "third", "--store", amazon)
-    assert versions_of(terminal, "third", "exp/w") == versions_of(terminal, terminal.store, "exp/w")
+    assert versions_of(terminal, "third", "exp/w") == versions_of(terminal, terminal.address, "exp/w")
     terminal.ok("export", "exp/w", "here.tar")
     terminal.ok("export", "exp/w", "there.tar", "--store", "third")
     assert (terminal.folder / "here.tar").read_bytes() == (terminal.folder / "there.tar").read_bytes()

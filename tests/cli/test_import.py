@@ -78,6 +78,7 @@ def test_an_experiment_of_somebody_else_needs_join(terminal, old):
     terminal.ok("import", "old", "exp", "--join")
 
 
+@pytest.mark.own_store
 @pytest.mark.parametrize("cloud", ["google", "amazon"])
 def test_a_bucket_of_studioml_is_imported(terminal, cloud, gcs_emulator, s3_server, monkeypatch):
     terminal.environment |= {"STORAGE_EMULATOR_HOST": gcs_emulator.endpoint, **s3_server.environment}
@@ -112,6 +113,7 @@ def test_an_export_can_be_imported_again(terminal, weights):
     assert manifests == {terminal.ok("info", "exp/w", "--json").json["manifest"]}
 
 
+@pytest.mark.own_store
 def test_an_import_that_is_killed_goes_on_and_leaves_nothing_behind(terminal, old):
     for number in range(20):
         (old / f"large-{number}.tar").write_bytes(tar_bytes("w", data=os.urandom(3_000_000)))
