@@ -71,8 +71,13 @@ _all: Final = _Tally()
 
 
 def counts_of_process() -> Counts:
-    """What all stores together have counted that were open in this process."""
+    """What all stores together have counted that were open in this process, or in others for us."""
     return _all.counts
+
+
+def count_also(counts: Counts) -> None:
+    """Add what another process has asked for us."""
+    _all.add(counts)
 
 
 class Metered(Passing):

@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from studio_cas.backends.metered import Counts, count_also
 from studio_cas.errors import IncompleteError, StudioError
 from studio_cas.experiment import artifacts, records
 from studio_cas.experiment.artifacts import OUTPUT, Captured
@@ -184,6 +185,7 @@ class RunningAttempt:
             self._problems.append("no sync daemon could be kept alive to make the last captures: studio sync --resume")
             return []
         self._recorded = True
+        count_also(Counts(**answer["asked"]))
         for sentence in answer.get("waiting", ()):  # captured, and on its way: no problem of the run
             self.voice.say(sentence)
         part = RunPart(self.created, tuple(self.captured), self._output, os.getpid())

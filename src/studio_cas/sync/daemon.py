@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from studio_cas.backends.metered import counts_of_process
 from studio_cas.errors import ConflictError, IncompleteError, NotFoundError, TransientError, UsageError
 from studio_cas.sync import schedule
 from studio_cas.sync.bell import Bell
@@ -181,8 +182,9 @@ class Daemon:
         problems = [sentence for member in self._members for sentence in _problems(member)]
         waiting = [f"{one}; studio sync --resume sends them" for one in self._keeper.send(SEND_SECONDS)]
         outcomes = [outcome(member) for member in self._members]
+        asked = dataclasses.asdict(counts_of_process())
         for asker in self._farewell:
-            asker.answer(done=True, code=code, problems=problems, outcomes=outcomes, waiting=waiting)
+            asker.answer(done=True, code=code, problems=problems, outcomes=outcomes, waiting=waiting, asked=asked)
             asker.close()
         code = code or (TransientError.exit_code if waiting else 0)
         problems += waiting if not self._farewell else []  # who asked for the end says it
