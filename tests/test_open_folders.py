@@ -135,12 +135,19 @@ def test_a_disk_that_fails_in_the_middle_of_a_listing(folder, monkeypatch):
     finally:
         os.close(opened)
     assert said == [(b"", "cannot be listed: Input/output error")]
-    with pytest.raises(studio_cas.StudioError, match="Input/output error"):
-        list(LocalBackend(folder).list(""))
     with pytest.raises(OSError, match="Input/output error"):
         remove_tree(folder)
-    assert len(made) == 3
+    assert len(made) == 2
     assert all(entries.closed for entries in made)
+
+
+def test_a_store_whose_disk_fails_while_it_is_listed(folder, monkeypatch):
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "listdir", fail)
+    with pytest.raises(studio_cas.StudioError, match=r"the store can not be listed.*Input/output error"):
+        list(LocalBackend(folder).list(""))
 
 
 def listings(tree):

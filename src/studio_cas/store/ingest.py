@@ -9,6 +9,7 @@ queue.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,6 +109,7 @@ class Ingest:
         self._group: list[tuple[bytes, Chunks]] = []
         self._group_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
+        self._looked_up: threading.Event | None = None
 
     def small(self, data: bytes, chunks: Chunks) -> None:
         """A whole file that is one chunk smaller than the minimum: it shares a frame with its neighbours."""
@@ -121,9 +123,11 @@ class Ingest:
         """The next chunks of a file; `buffer` holds their bytes until they are stored."""
         chunks.pending += 1
         buffer.hold()
+        before, after = self._looked_up, threading.Event()
+        self._looked_up = after
 
         def work() -> list[Encoded]:
-            return self._encode(batch, chunks.choices)
+            return self._encode(batch, chunks.choices, before, after)
 
         def take(results: list[Encoded]) -> None:
             self._place(results, chunks, buffer, large=batch.size >= LARGE)
@@ -137,7 +141,8 @@ class Ingest:
         chunks.pending += 1
 
         def work() -> Encoded:
-            (encoded,) = self._encode(Batch(piece, [len(piece)], 0, len(piece), grouped=False), chunks.choices)
+            batch = Batch(piece, [len(piece)], 0, len(piece), grouped=False)
+            (encoded,) = self._encode(batch, chunks.choices, None, None)
             return encoded
 
         def take(encoded: Encoded) -> None:
@@ -173,11 +178,24 @@ class Ingest:
             self._in_flight -= size
             take(result)
 
-    def _encode(self, batch: Batch, choices: dict[int, Choice]) -> list[Encoded]:
+    def _encode(
+        self, batch: Batch, choices: dict[int, Choice], before: threading.Event | None, after: threading.Event | None
+    ) -> list[Encoded]:
+        """Hash, look up and encode. The look-up waits for `before`, that of the batch before, and ends with `after`.
+
+        The hook that leads to the pack of these chunks may stand in that batch alone. The one before was begun before
+        (the pool's queue is a queue), so its look-up comes.
+        """
         view, lengths, offset, size, grouped = batch
         starts = list(accumulate(lengths, initial=0))
-        ids = [digest(view[start:end]) for start, end in pairwise(starts)]
-        known = self._known(ids, lengths, whole=len(view) == size)
+        try:
+            ids = [digest(view[start:end]) for start, end in pairwise(starts)]
+            if before:
+                before.wait()
+            known = self._known(ids, lengths, whole=len(view) == size)
+        finally:
+            if after:
+                after.set()
         encoded = []
         index = 0
         while index < len(ids):
