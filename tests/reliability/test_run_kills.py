@@ -347,6 +347,28 @@ def test_what_a_run_keeps_is_shown_and_cannot_be_stopped_alone(runs):
     assert_nothing_is_left(runs)
 
 
+def test_a_runner_that_is_killed_before_its_script_leaves_a_record_that_says_so(runs):
+    data = runs.base / "data"
+    data.mkdir()
+    files = [(data / str(number)).open("wb") for number in range(80)]  # each costs the capture some patience
+    process = subprocess.Popen(
+        runs.command("run", "-e", "exp", "-co", f"{data}:d", "--no-workspace", "--", "true"),
+        env=runs.environment,
+        stderr=subprocess.PIPE,
+    )
+    runs.processes.append(process)
+    wait_until((runs.store / "experiments/exp/attempts/0001/created").exists, "a record of the run")
+    time.sleep(0.2)
+    kill(process.pid)
+    ended = runs.ended()
+    assert (ended.status, ended.exit_code) == ("failed", None)
+    assert ended.problems == ("studio run was killed before the script began",)
+    wait_until(lambda: not any(folder.holder() for folder in Journal(runs.home).daemons()))
+    assert_nothing_is_left(runs)
+    for file in files:
+        file.close()
+
+
 def test_a_mistake_before_the_script_leaves_no_daemon(runs):
     (runs.base / "work").mkdir()
     done = runs.call("run", "-co", f"{runs.base}/missing:m", "--", "true")

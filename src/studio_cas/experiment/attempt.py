@@ -68,6 +68,7 @@ class RunningAttempt:
         created = self.created
         number = f", attempt {created.attempt}" if created.attempt > 1 else ""
         self.voice.say(f"experiment {created.experiment}{number}")
+        self.daemon.announce(self._captures.daemon_spec(RunPart(created, (), None, os.getpid(), begun=False)))
         try:
             outcomes = self._go()
         except StudioError as error:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from studio_cas.errors import LocalIOError, NotFoundError, StudioError
+from studio_cas.sync import spec
 from studio_cas.sync.control import DaemonGoneError, NobodyThereError, ask
 from studio_cas.sync.processes import Process
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from studio_cas.sync.journal import DaemonFolder
+    from studio_cas.sync.spec import DaemonSpec
 
 STARTS = 4  # of daemons in one run, before we believe that none will live
 LAST_WORDS = 2.0  # seconds for what it said to be heard, when it has ended
@@ -56,6 +58,10 @@ class Attending:
         except OSError as error:
             raise LocalIOError(f"the sync daemon cannot be started: {error.strerror}") from error
 
+    def announce(self, asked: DaemonSpec) -> None:
+        """The run has a record: where we are killed from now on, the daemon says so in it, as `asked`."""
+        self._write(b"announce", spec.encode(asked), last=False)
+
     def instruct(self, folder: DaemonFolder, stop: Callable[[str], None]) -> None:
         """Say what to do; from now on a daemon that dies is followed by another.
 
@@ -66,10 +72,18 @@ class Attending:
         self._listener.start()
 
     def _hand_over(self) -> None:
+        if self._folder is not None:
+            self._write(b"begin", os.fsencode(self._folder.folder), last=True)
+
+    def _write(self, word: bytes, argument: bytes, *, last: bool) -> None:
+        """A line into the daemon's stdin."""
+        stdin = self._daemon.stdin
         with contextlib.suppress(BrokenPipeError):  # it died already: that is seen by whoever asks it next
-            if self._folder is not None and self._daemon.stdin is not None:
-                self._daemon.stdin.write(os.fsencode(self._folder.folder).hex().encode() + b"\n")
-                self._daemon.stdin.close()
+            if stdin is not None and not stdin.closed:
+                stdin.write(word + b" " + argument.hex().encode() + b"\n")
+                stdin.flush()
+                if last:
+                    stdin.close()
 
     def close(self) -> None:
         """The run is over, whether a daemon was needed or not."""
@@ -77,8 +91,8 @@ class Attending:
         for end in self._ends:
             os.close(end)
         self._ends = []
-        if self._folder is None and self._daemon.stdin is not None:
-            self._daemon.stdin.close()
+        if self._folder is None:
+            self._write(b"over", b"", last=True)
             self._daemon.wait()
 
     # --- asking -----------------------------------------------------------------------------------------------------
@@ -125,6 +139,8 @@ class Attending:
         if self._folder is not None:
             with contextlib.suppress(DaemonGoneError, StudioError):
                 ask(self._folder.control, {"ask": "quit"}, timeout=1.0)
+        else:
+            self._write(b"over", b"", last=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._daemon.wait(1.0)
         self._daemon.kill()

@@ -110,7 +110,7 @@ class Captures:
 
     def daemon_spec(self, part: RunPart) -> DaemonSpec:
         """What the daemon of this run is asked to do: it lives as long as this process, and the script."""
-        pairs = tuple(self._pair(artifact, part) for artifact in self.mutable())
+        pairs = tuple(self._pair(artifact, part) for artifact in self.mutable()) if part.begun else ()
         until = (Process.find(part.runner),)
         return spec_of(self._config, pairs, first=FIRST_PAUSE, until=until, run=part.encode())
 

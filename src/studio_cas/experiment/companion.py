@@ -34,19 +34,24 @@ if TYPE_CHECKING:
     from studio_cas.sync.processes import Process
     from studio_cas.sync.spec import DaemonSpec, Pair
 
-BEAT = 30.0  # seconds between two heartbeats, at least
+BEAT = 25.0  # seconds between two heartbeats, at least; it is looked at every 30, or more often
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
 class RunPart:
-    """What a run's daemon is told in its spec. `once`: tag to (first, last) version of what was captured once."""
+    """What a run's daemon is told in its spec. `once`: tag to (first, last) version of what was captured once.
+
+    `begun` is False before the runner is ready to start the script: nothing is captured then, and where the runner is
+    killed that is what has to be recorded.
+    """
 
     created: Created
     captured: tuple[Captured, ...]
     output: Path | None
     runner: int
     once: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    begun: bool = True
 
     def encode(self) -> dict[str, Any]:
         """As JSON values."""
@@ -56,6 +61,7 @@ class RunPart:
             "output": str(self.output) if self.output else None,
             "runner": self.runner,
             "once": {tag: list(span) for tag, span in self.once.items()},
+            "begun": self.begun,
         }
 
 
@@ -67,6 +73,7 @@ def decode_part(row: Mapping[str, Any]) -> RunPart:
         Path(row["output"]) if row["output"] else None,
         row["runner"],
         {tag: (first, last) for tag, (first, last) in row["once"].items()},
+        row.get("begun", True),
     )
 
 
@@ -83,8 +90,15 @@ class ScriptEnd:
 class RunCompanion:
     """See the module. `folder` is the daemon's in the journal; `note` is told what nobody listens to."""
 
-    def __init__(self, folder: DaemonFolder, spec: DaemonSpec, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: DaemonFolder,
+        spec: DaemonSpec,
+        note: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._folder = folder
+        self._clock = clock
         self._spec = spec
         self._note = note
         self.part = decode_part(spec.run or {})
@@ -93,7 +107,7 @@ class RunCompanion:
         self._script: int | None = None
         self._ends: list[int] = []
         self._recorder: Recorder | None = None
-        self._last_beat = time.time()
+        self._last_beat = clock()
         self._beats: int | None = None
         self._stop_seen = self._runner_lost = self._surveyed = False
         self._end = ScriptEnd()
@@ -122,7 +136,7 @@ class RunCompanion:
             self._surveyed = True
             self._warn_of_size()
         with contextlib.suppress(StudioError):  # what is wrong with the store is told by the captures
-            backend, now = store().backend, time.time()
+            backend, now = store().backend, self._clock()
             if now - self._last_beat >= BEAT:
                 if self._beats is None:
                     self._beats = records.count_heartbeats(backend, self.part.created)
@@ -207,12 +221,14 @@ class RunCompanion:
     def end(self, store: Callable[[], Store], outcomes: Sequence[Mapping[str, Any]]) -> bool:
         """Record the end; False where the store cannot be reached: `studio sync --resume` does it then."""
         told = self._end
-        if told.exit_code is None:
+        if not self.part.begun:
+            told.problems.append("studio run was killed before the script began")
+        elif told.exit_code is None:
             told.problems.append("how the script ended is not known: studio run did not live to see it")
         problems = [*told.problems, *(sentence for one in outcomes if (sentence := problem_of(one, self.part)))]
         versions = {one["tag"]: (one["first"] or one["version"], one["version"]) for one in outcomes if one["version"]}
         ended = Ended(
-            time.time(),
+            self._clock(),
             ending(told.exit_code, stop_asked=told.stop_asked or self._stop_seen),
             told.exit_code,
             tuple(problems),

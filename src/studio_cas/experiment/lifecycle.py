@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from studio_cas.formats.experiment import Created, Ended, Started
 
-MISSED_PERIODS = 3
-PATIENCE = 300.0  # seconds; a machine that sleeps, a network that is away for a moment, clocks that differ
+PATIENCE = 300.0  # seconds, ten heartbeats: a machine may sleep, a network be away for a moment, clocks differ
 
 
 class Status(StrEnum):
@@ -52,17 +51,17 @@ def fold(
 ) -> Attempt:
     """The attempt that these records tell of; `heartbeat` is the time of the newest one."""
     seen = max(created.time, started.time if started else 0.0, heartbeat or 0.0, ended.time if ended else 0.0)
-    status = _status(created, started or heartbeat, ended, now - seen)
+    status = _status(started or heartbeat, ended, now - seen)
     return Attempt(created, status, ended.exit_code if ended else None, started, ended, seen)
 
 
-def _status(created: Created, started: object, ended: Ended | None, silence: float) -> Status:
+def _status(started: object, ended: Ended | None, silence: float) -> Status:
     if ended is not None:
         known = {Status.FINISHED, Status.FAILED, Status.STOPPED}
         return Status(ended.status) if ended.status in known else Status.FAILED
     if not started:
         return Status.WAITING
-    return Status.LOST if silence > max(PATIENCE, MISSED_PERIODS * created.period) else Status.RUNNING
+    return Status.LOST if silence > PATIENCE else Status.RUNNING
 
 
 def ending(exit_code: int | None, *, stop_asked: bool) -> Status:

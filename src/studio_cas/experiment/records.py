@@ -83,7 +83,7 @@ def count_heartbeats(backend: Backend, created: Created) -> int:
 
 
 def request_stop(backend: Backend, created: Created, stop: Stop) -> Stop:
-    """Ask the attempt to stop, wherever it runs: it looks with each heartbeat. Who asked first is returned."""
+    """Ask the attempt to stop, wherever it runs: it looks every 30 seconds. Who asked first is returned."""
     key = records.attempt_key(created.experiment, created.attempt, "stop")
     try:
         backend.create(key, [records.encode(stop)])

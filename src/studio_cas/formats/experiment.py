@@ -71,7 +71,7 @@ class RunArtifact:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What was asked for. `period`: seconds between captures; a heartbeat comes as often.
+    """What was asked for. `period`: seconds between captures.
 
     `python` is the Python that runs scripts, and the first word of `command` where that is one. `defaults` are the
     default artifacts that were wanted; `workspace_all`: the workspace with what it leaves out otherwise. `repeats`:

@@ -17,7 +17,7 @@ class Companion(Protocol):
     """Told by a daemon what happens. `store` gives the open store, and raises what opening it raises."""
 
     def beat(self, store: Callable[[], Store]) -> None:
-        """Once a period, the first time at the beginning, in a thread of its own; raises nothing."""
+        """Once a period, and every 30 seconds at least, the first time at the beginning, in a thread of its own."""
 
     def now(self, pair: Pair) -> Pair:
         """The pair as it is to be captured now: what is left out may have changed."""

@@ -29,6 +29,7 @@ from studio_cas.sync.journal import Journal
 from studio_cas.sync.member import Member, told_of
 from studio_cas.sync.priority import stand_back
 from studio_cas.sync.processes import Process
+from studio_cas.sync.pulse import Pulse
 from studio_cas.sync.reporting import CycleProgress, outcome
 from studio_cas.sync.watcher import Watcher
 
@@ -89,7 +90,8 @@ class Daemon:
         self._farewell: list[Asker] = []
         self._signals = 0
         self._stopping = self._quit = self._stood_back = False
-        self._ticked = self._gathered = self._looked = self._beat_due = float("-inf")
+        self._pulse = Pulse(lambda: self.companion.beat(self._keeper.store), self.spec.period)
+        self._ticked = self._gathered = self._looked = float("-inf")
 
     # --- from beginning to end --------------------------------------------------------------------------------------
 
@@ -168,6 +170,7 @@ class Daemon:
                 return self._end()
             finally:
                 lanes.shutdown(wait=not self._quit, cancel_futures=True)
+                self._pulse.close(wait=not self._quit)
                 self._watcher.close()
                 if not self._quit:
                     self._keeper.close()
@@ -216,7 +219,7 @@ class Daemon:
             for member in chosen:
                 member.begin(self.clock(), last_one=member.final_due is not None)
                 lanes.submit(self._cycle, member)
-            self._tick(lanes)
+            self._tick()
             for request, asker in self._bell.wait(self._pause()):
                 self._serve(request, asker)
 
@@ -275,12 +278,10 @@ class Daemon:
         pair = self.companion.now(member.pair)
         return dataclasses.replace(pair, exclude=(*pair.exclude, self.spec.home / "sync"))
 
-    def _tick(self, lanes: ThreadPoolExecutor) -> None:
+    def _tick(self) -> None:
         """What is done now and then."""
         now = self.clock()
-        if now >= self._beat_due:
-            self._beat_due = now + self.spec.period
-            lanes.submit(self.companion.beat, self._keeper.store)
+        self._pulse.tick(now)
         if now - self._looked >= LOOK:
             self._looked = now
             for member in self._members:
@@ -295,7 +296,7 @@ class Daemon:
         """Seconds until there is something to do."""
         now = self.clock()
         active = self._stopping or any(member.running or member.trouble for member in self._members)
-        times = [now + (TICK if active else IDLE), self._beat_due]
+        times = [now + (TICK if active else IDLE), self._pulse.due(now)]
         times += [due for member in self._members if (due := member.due()) > now]  # the others wait for a lane
         if now - self._gathered < GATHER:
             times.append(self._gathered + GATHER)
