@@ -1,5 +1,9 @@
 """Requests of captures and pulls fail at a server of its own process: a sample; `soak_faults.py` tries them all."""
 
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 from tests.reliability.faults import KINDS, SCENES, Case, Matrix
 
@@ -7,9 +11,24 @@ from studio_cas.testing.faulty_process import faulty_cloud
 
 
 @pytest.fixture(scope="module")
-def matrix(tmp_path_factory):
+def base():
+    """A folder in memory where there is one: each case syncs its catalog to the disk."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(prefix="faults-", dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def matrix(base):
     with faulty_cloud("gcs") as cloud:
-        yield Matrix(cloud, tmp_path_factory.mktemp("faults"))
+        yield Matrix(cloud, base / "gcs")
+
+
+@pytest.fixture(scope="module")
+def s3_matrix(base):
+    pytest.importorskip("s3fs")
+    with faulty_cloud("s3") as cloud:
+        yield Matrix(cloud, base / "s3")
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -19,6 +38,13 @@ def test_each_request_fails_in_one_way_or_another(matrix, scene):
     shift = 5 * list(SCENES).index(scene)
     for at in range(matrix.requests(scene)):
         assert matrix.run(Case(scene, at, kinds[(shift + at) % len(kinds)], forever=False)).hit
+
+
+def test_so_it_is_on_s3(s3_matrix):
+    scene = "next capture"
+    kinds = ("lost after", "truncated", "500", "bit flipped on its way", "reset before", "bit flipped in the answer")
+    for at in range(s3_matrix.requests(scene)):
+        assert s3_matrix.run(Case(scene, at, kinds[at % len(kinds)], forever=False)).hit
 
 
 @pytest.mark.parametrize("kind", ["500", "403", "reset after", "bit flipped in the answer"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from studio_cas.backends.gcs_upload import checksum
-from studio_cas.testing.faulty_http import BUCKET, FaultyService, ranged
+from studio_cas.testing.faulty_http import BUCKET, FaultyService, listed, ranged
 
 if TYPE_CHECKING:
     from studio_cas.testing.faulty_http import Answer
@@ -56,17 +56,12 @@ class FaultyGcs(FaultyService):
         return _json(_about(name, self.objects[name]))
 
     def _list(self, query: dict[str, str]) -> Answer:
-        """A page: names in order, those that go on after the delimiter cut there, each once."""
-        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         after, most = query.get("pageToken", ""), int(query.get("maxResults", 1000))
-        found: dict[str, bool] = {}  # a name, and whether it is an object
-        for name in sorted(name for name in self.objects if name.startswith(prefix)):
-            rest, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name[len(prefix) :], "", "")
-            found.setdefault(f"{prefix}{rest}{cut}", not cut)
-        names = [name for name in found if name > after]
-        items = [_about(name, self.objects[name]) for name in names[:most] if found[name]]
-        answer: dict[str, Any] = {"items": items, "prefixes": [name for name in names[:most] if not found[name]]}
-        return _json(answer | ({"nextPageToken": names[most - 1]} if len(names) > most else {}))
+        names, prefixes, goes_on = listed(
+            self.objects, query.get("prefix", ""), query.get("delimiter", ""), after, most
+        )
+        answer: dict[str, Any] = {"items": [_about(name, self.objects[name]) for name in names], "prefixes": prefixes}
+        return _json(answer | ({"nextPageToken": goes_on} if goes_on else {}))
 
     def _upload(self, headers: Any, body: bytes) -> Answer:
         boundary = headers.get("Content-Type", "").partition("boundary=")[2].encode()

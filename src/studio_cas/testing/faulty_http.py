@@ -221,6 +221,23 @@ def serve(kind: type[Service], port: int = 0, base: type[Handler] = Handler) -> 
         server.server_close()
 
 
+def listed(
+    objects: dict[str, bytes], prefix: str, delimiter: str, after: str, most: int
+) -> tuple[list[str], list[str], str]:
+    """A page of names after `after`: objects, prefixes (names cut after the delimiter, each once), what goes on where.
+
+    The last is the name after which the next page begins, "" where this is the last one.
+    """
+    found: dict[str, bool] = {}  # a name, and whether it is an object
+    for name in sorted(name for name in objects if name.startswith(prefix)):
+        rest, cut, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name[len(prefix) :], "", "")
+        found.setdefault(f"{prefix}{rest}{cut}", not cut)
+    names = [name for name in found if name > after]
+    page = names[:most]
+    whole = [name for name in page if found[name]]
+    return whole, [name for name in page if not found[name]], page[-1] if len(names) > most else ""
+
+
 def ranged(content: bytes, wanted: str) -> tuple[dict[str, str], bytes] | None:
     """The part that a `Range` header asks for, with its `Content-Range`; None where there is none of it."""
     first, _, last = wanted.removeprefix("bytes=").partition("-")

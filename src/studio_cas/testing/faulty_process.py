@@ -64,8 +64,9 @@ class Controlled(Handler):
 
 @dataclass(frozen=True, slots=True)
 class FaultyCloud:
-    """A running service: its address, and the orders that it takes."""
+    """A running service: what it speaks, its address, and the orders that it takes."""
 
+    kind: str
     endpoint: str
     _opener: urllib.request.OpenerDirector = field(
         default_factory=lambda: urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -102,7 +103,7 @@ def faulty_cloud(kind: str) -> Iterator[FaultyCloud]:
     """Run a service ("gcs" or "s3") until the block ends; it dies with this process, however that ends."""
     program = [sys.executable, "-m", "studio_cas.testing.faulty_process", kind]
     with serving(lambda port: [*program, str(port)], CONTROL) as (endpoint, _):
-        yield FaultyCloud(endpoint)
+        yield FaultyCloud(kind, endpoint)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from studio_cas.testing.faulty_http import FaultyService, ranged
+from studio_cas.testing.faulty_http import FaultyService, listed, ranged
 
 if TYPE_CHECKING:
     from studio_cas.testing.faulty_http import Answer
@@ -36,10 +36,12 @@ class FaultyS3(FaultyService):
             if not self.bucket_exists:
                 return _error(404, "The specified bucket does not exist", "NoSuchBucket")
             if not key:
-                return self._list(query.get("prefix", ""), int(query.get("max-keys", 1000)))
+                return self._list(query)
             return self._put(key, headers, body) if method == "PUT" else self._one(method, key, headers)
 
     def _one(self, method: str, key: str, headers: Any) -> Answer:
+        if method == "DELETE" and self.create_only:
+            return _error(403, "Access Denied")
         if method == "DELETE":  # as S3: no matter whether it is there
             self.objects.pop(key, None)
             return 204, {}, b""
@@ -51,19 +53,28 @@ class FaultyS3(FaultyService):
         found = ranged(content, headers.get("Range", "bytes=0-"))
         return (206, *found) if found else _error(416, "The requested range is not satisfiable")
 
-    def _list(self, prefix: str, most: int) -> Answer:
-        names = sorted(name for name in self.objects if name.startswith(prefix))[:most]
-        rows = (
+    def _list(self, query: dict[str, str]) -> Answer:
+        after, most = query.get("continuation-token", ""), int(query.get("max-keys", 1000))
+        names, prefixes, goes_on = listed(
+            self.objects, query.get("prefix", ""), query.get("delimiter", ""), after, most
+        )
+        rows = [
             f"<Contents><Key>{escape(name)}</Key><LastModified>{_TIME}</LastModified>"
             f"<Size>{len(self.objects[name])}</Size></Contents>"
             for name in names
-        )
-        return _xml(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{''.join(rows)}</ListBucketResult>")
+        ]
+        rows += [f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in prefixes]
+        if goes_on:
+            rows.append(f"<NextContinuationToken>{escape(goes_on)}</NextContinuationToken>")
+        truncated = str(bool(goes_on)).lower()
+        return _xml(200, f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{''.join(rows)}</ListBucketResult>")
 
     def _put(self, key: str, headers: Any, body: bytes) -> Answer:
         digest = hashlib.md5(body, usedforsecurity=False).digest()
         if headers.get("Content-MD5") != base64.b64encode(digest).decode():
             return _error(400, "The Content-MD5 you specified did not match what we received.")
+        if self.create_only and headers.get("If-None-Match") != "*":  # as the policy in docs/security.md demands
+            return _error(403, "Access Denied")
         if key in self.objects and headers.get("If-None-Match") == "*" and not self.ignores_preconditions:
             return _error(412, "At least one of the pre-conditions you specified did not hold")
         self.objects[key] = body
