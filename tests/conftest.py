@@ -1,6 +1,9 @@
 """Fixtures for all tests."""
 
+import os
+import shutil
 import signal
+import tempfile
 
 import pytest
 
@@ -24,10 +27,26 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
-def pytest_sessionstart():
-    """Ctrl-C can be tested also where the suite was started in the background, which makes its children ignore it."""
+BYTECODE = pytest.StashKey[str]()
+
+
+def pytest_sessionstart(session):
+    """Ctrl-C can be tested also where the suite was started in the background, which makes its children ignore it.
+
+    Where Python is told to leave no bytecode behind, each of some thousand child processes would compile the package
+    anew: they share a folder that goes with the session.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and not hasattr(session.config, "workerinput"):
+        folder = session.config.stash[BYTECODE] = tempfile.mkdtemp(prefix="studio-bytecode-")
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+
+
+def pytest_unconfigure(config):
+    if BYTECODE in config.stash:
+        shutil.rmtree(config.stash[BYTECODE], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,11 @@ class Reader:
             "STUDIOML_USER": "ann",
             "STORAGE_EMULATOR_HOST": endpoint,
             "PYTHONDONTWRITEBYTECODE": "1",
-            **{name: value for name, value in os.environ.items() if name.startswith(("COVERAGE", "COV_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if name.startswith(("COVERAGE", "COV_", "PYTHONPYCACHE"))
+            },
         }
 
     def types(self, command: str) -> str:
