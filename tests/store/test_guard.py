@@ -185,10 +185,10 @@ def test_two_collectors_and_a_janitor_lose_no_pack_either(script, adopts, may_de
 def test_this_stage_shows_a_protocol_that_loses_data():
     """Versions first, then pins, is what the model checker found unsafe: here it is unsafe as well."""
     actors = {"collector": lambda stage: collector(stage, 500, versions_first=True)}
-    outcomes = {
+    outcomes = (  # until one is False
         run([(call, "collector") for call in calls], actors, adopts=True)
         for calls in combinations_with_replacement(range(9), STEPS)
-    }
+    )
     assert False in outcomes
 
 
@@ -201,11 +201,11 @@ def test_each_step_of_the_writer_is_needed(monkeypatch, simplification):
         monkeypatch.setattr(guard, "remove_pin", lambda store, key: True)
     else:
         monkeypatch.setattr(guard, "condemned", lambda store: frozenset())
-    outcomes = {
+    outcomes = (  # until one is False
         run([(call, name) for call, name in zip(calls, order, strict=True)], {**ONE, "janitor": janitor}, adopts=True)
         for calls in combinations_with_replacement(range(7), STEPS + 1)
         for order in [["collector"] * at + ["janitor"] + ["collector"] * (STEPS - at) for at in range(STEPS + 1)]
-    }
+    )
     assert False in outcomes
 
 
