@@ -19,12 +19,13 @@ from tests.golden import expect_json, noise
 
 from studio_cas.chunking import gear
 from studio_cas.chunking.cdc import cutter, exact_cutter
+from studio_cas.chunking.cutting import chunk_lengths
 from studio_cas.chunking.parameters import DEFAULT, ChunkingParameters
 from studio_cas.chunking.profile import Profile, choose
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMAT = Path(__file__).resolve().parents[2] / "docs" / "format.md"
-SMALL = ChunkingParameters(minimum=256, average=1024, maximum=4096, fixed=512)
+SMALL = ChunkingParameters(minimum=256, average=1024, maximum=4096, fixed=512, tensor=2048)
 WORDS = b"epoch loss accuracy learning rate gradient norm\n".split(b" ")
 
 
@@ -155,3 +156,13 @@ def test_profiles_and_regions_are_what_they_always_were():
         found[name] = [cutting.profile.name, list(cutting.regions[:-1])]
     expect_json(GOLDEN / "profiles.json", found)
     assert {profile for profile, _ in found.values()} == {profile.name for profile in Profile}
+
+
+def test_tensors_are_cut_where_they_always_were():
+    found = {}
+    for name, data in FILES.items():
+        cutting = choose(name.encode(), len(data), lambda at, length, data=data: data[at : at + length], SMALL.minimum)
+        if cutting.profile is Profile.TENSOR:
+            found[name] = chunk_lengths(memoryview(data), 0, cutting, SMALL)
+    assert len(found) >= 3
+    expect_json(GOLDEN / "tensors.json", found)

@@ -62,15 +62,21 @@ def test_members_that_are_compressed_have_no_spans():
     assert tensor.zip_spans(len(data), reader(data)) == []
 
 
-def test_boundaries_are_both_ends_of_what_is_long_enough():
+def test_regions_begin_and_end_with_what_is_long_enough():
     spans = [(0, 10), (10, 2000), (2000, 5000), (-4, 3000), (100, 99_999)]
-    assert tensor.boundaries(spans, 6000, MINIMUM) == (10, 2000, 5000, 6000)
-    assert tensor.boundaries([(0, 6000)], 6000, MINIMUM) == (6000,)
+    assert tensor.regions(spans, 6000, MINIMUM) == ((10, 2000, 5000, 6000), {2000, 5000})
+    assert tensor.regions([(0, 6000)], 6000, MINIMUM) == ((6000,), {6000})
+    assert tensor.regions([(0, 10)], 6000, MINIMUM) == ((6000,), set())
+
+
+def test_a_tensor_ends_where_another_begins_inside_it():
+    assert tensor.regions([(0, 4000), (1000, 2500)], 6000, MINIMUM) == ((1000, 2500, 4000, 6000), {1000, 2500})
 
 
 def check(cutting, size):
     assert cutting.regions[-1] == size
     assert list(cutting.regions) == sorted(set(cutting.regions))
+    assert cutting.equal <= {*cutting.regions}
 
 
 @pytest.mark.parametrize(

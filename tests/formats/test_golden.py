@@ -177,11 +177,18 @@ def test_a_footer_is_as_the_documentation_says():
 
 def test_format_json():
     made = store_config.StoreConfig("0123456789abcdef" * 2)
-    expect(GOLDEN / "format.json", store_config.encode(made))
-    found = store_config.decode((GOLDEN / "format.json").read_bytes())
+    expect(GOLDEN / "format with tensors.json", store_config.encode(made))
+    found = store_config.decode((GOLDEN / "format with tensors.json").read_bytes())
     assert found == made
-    assert found.chunking == ChunkingParameters(65_536, 262_144, 1_048_576, 65_536)
+    assert found.chunking == ChunkingParameters(65_536, 262_144, 1_048_576, 65_536, 524_288)
     assert found.inline_limit == 1024
+
+
+def test_format_json_of_a_store_that_cuts_tensors_by_content():
+    by_content = ChunkingParameters(65_536, 262_144, 1_048_576, 65_536, 0)
+    made = store_config.StoreConfig("0123456789abcdef" * 2, by_content)
+    expect(GOLDEN / "format.json", store_config.encode(made))
+    assert store_config.decode((GOLDEN / "format.json").read_bytes()) == made
 
 
 def test_hooks():

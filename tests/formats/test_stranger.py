@@ -26,7 +26,7 @@ from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.worktree.capture import capture
 
-SMALL = ChunkingParameters(minimum=256, average=1024, maximum=4096, fixed=512)
+SMALL = ChunkingParameters(minimum=256, average=1024, maximum=4096, fixed=512, tensor=0)
 
 
 @pytest.fixture

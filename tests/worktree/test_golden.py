@@ -32,7 +32,7 @@ from studio_cas.worktree.tree_writer import Item, TreeWriter
 
 GOLDEN = Path(__file__).parent / "golden"
 STORE = GOLDEN / "store"
-SMALL = ChunkingParameters(minimum=256, average=1024, maximum=4096, fixed=512)
+SMALL = ChunkingParameters(minimum=256, average=1024, maximum=4096, fixed=512, tensor=0)
 PARAMETERS = {"default": DEFAULT, "small": SMALL}
 READ_SIZE = 8 * 1024 * 1024
 

@@ -3,7 +3,7 @@
 cdc      content-defined; the default
 log      content-defined, a quarter of the sizes: files that only grow (by their names)
 fixed    equal pieces: databases that are rewritten in place (SQLite by its magic, LMDB by its names)
-tensor   content-defined, begun anew at each large tensor: safetensors, and zip-stored .pt/.pth/.ckpt/.npz
+tensor   equal pieces of each large tensor, from where it begins: safetensors, and zip-stored .pt/.pth/.ckpt/.npz
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ class Profile(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """A profile, and the offsets at which cutting begins anew, ascending, ending with the file's size."""
+    """A profile, and the offsets at which cutting begins anew, ascending, ending with the file's size.
+
+    `equal`: those of them that end a region of equal pieces.
+    """
 
     profile: Profile
     regions: tuple[int, ...]
+    equal: frozenset[int] = frozenset()
 
 
 def is_append_only(name: bytes) -> bool:
@@ -69,5 +73,5 @@ def choose(name: bytes, size: int, read_at: ReadAt, minimum: int) -> Cutting:
         spans = tensor.zip_spans(size, read_at)
     else:
         return plain
-    regions = tensor.boundaries(spans, size, minimum)
-    return Cutting(Profile.TENSOR, regions) if len(regions) > 1 else plain
+    regions, equal = tensor.regions(spans, size, minimum)
+    return Cutting(Profile.TENSOR, regions, equal) if equal else plain

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,14 +29,20 @@ MARK32 = 0xFFFFFFFF
 MARK16 = 0xFFFF
 
 
-def boundaries(spans: Iterable[Span], size: int, minimum: int) -> tuple[int, ...]:
-    """Both ends of each span longer than `minimum`, and `size`: where cutting begins anew."""
+def regions(spans: Iterable[Span], size: int, minimum: int) -> tuple[tuple[int, ...], frozenset[int]]:
+    """Where cutting begins anew: both ends of each span of at least `minimum` bytes, and `size`, ascending.
+
+    And which of these ends a tensor, or the part of one up to where another begins.
+    """
     cuts = {size}
+    starts = set()
     for start, end in spans:
         if end - start >= minimum and start >= 0 and end <= size:
             cuts.update((start, end))
+            starts.add(start)
     cuts.discard(0)
-    return tuple(sorted(cuts))
+    ends = tuple(sorted(cuts))
+    return ends, frozenset(end for start, end in pairwise((0, *ends)) if start in starts)
 
 
 def safetensors_spans(size: int, read_at: ReadAt) -> list[Span] | None:

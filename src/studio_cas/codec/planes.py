@@ -37,12 +37,18 @@ _scratch = threading.local()
 
 def rotated(data: Buffer, width: int) -> Any:
     """The whole numbers of `data`, sign bit rotated to the bottom; valid until this thread's next call."""
+    numbers, scratch = _aligned_numbers(data, width)
+    np.right_shift(numbers, width * 8 - 1, out=scratch)
+    np.left_shift(numbers, 1, out=numbers)
+    return np.bitwise_or(numbers, scratch, out=numbers)
+
+
+def _aligned_numbers(data: Buffer, width: int) -> tuple[Any, Any]:
+    """The whole numbers of `data`, and room for as many."""
     octets: Any = np.frombuffer(data, dtype=np.uint8)
-    first, second = _buffers(octets.size // width, width)
-    np.copyto(second.view(np.uint8), octets)  # numpy is slow on numbers that begin at an odd address
-    np.left_shift(second, 1, out=first)
-    np.right_shift(second, width * 8 - 1, out=second)
-    return np.bitwise_or(first, second, out=first)
+    numbers, scratch = _buffers(octets.size // width, width)
+    np.copyto(numbers.view(np.uint8), octets)  # numpy is slow on numbers that begin at an odd address
+    return numbers, scratch
 
 
 def _buffers(count: int, width: int) -> tuple[Any, Any]:
@@ -71,34 +77,39 @@ def encode_run(
     The planes are made for all chunks at once: each step hands the interpreter lock around, so few and large ones.
     """
     count = max(0, len(data) - phase) // width
-    turned = rotated(data[phase : phase + count * width], width)
+    numbers, scratch = _aligned_numbers(data[phase : phase + count * width], width)
     chunks = [_Chunk(data[start:end], start, width, phase, count) for start, end in _spans(lengths)]
+    shifts = list(accumulate((8 * size for size, _ in groups), initial=0))
     for index, (size, squeeze) in enumerate(groups):
         if squeeze:
-            plane = _plane(turned, groups, index)
+            plane = scratch.view(DTYPES[size])
+            _group(numbers, shifts[index], plane[:count], plane[count:])
             for chunk in chunks:
-                chunk.squeeze(index, plane, size)
+                chunk.squeeze(index, plane)
     kept = [chunk for chunk in chunks if limit is None or chunk.size(groups) <= limit * len(chunk.data)]
     for chunk in kept:
         chunk.begin(groups)
-    for index in range(len(groups)):
-        raw = [chunk for chunk in kept if index not in chunk.frames]
-        if raw:
-            plane = _plane(turned, groups, index)
-            for chunk in raw:
-                chunk.keep(index, plane, DTYPES[groups[index][0]])
+        for index, (size, _) in enumerate(groups):
+            chunk.keep(index, numbers, shifts[index], scratch.view(DTYPES[size]))
     return [chunk.parts or None for chunk in chunks]
+
+
+def _group(numbers: Any, shift: int, out: Any, scratch: Any) -> None:
+    """Put the bits of the rotated `numbers` from bit `shift` on into `out`, as many as it holds.
+
+    One pass over memory, by numpy's buffered casting: to rotate, to shift and to cast would be four.
+    """
+    if shift:  # bit n of a rotated number is bit n - 1 of the number
+        np.right_shift(numbers, shift - 1, out=out, casting="unsafe")
+        return
+    np.left_shift(numbers, 1, out=out, casting="unsafe")
+    signs = scratch[: out.size] if scratch.size >= out.size else np.empty_like(out)
+    np.right_shift(numbers, numbers.itemsize * 8 - 1, out=signs, casting="unsafe")
+    np.bitwise_or(out, signs, out=out)
 
 
 def _spans(lengths: list[int]) -> Iterator[tuple[int, int]]:
     return pairwise(accumulate(lengths, initial=0))
-
-
-def _plane(turned: Any, groups: Groups, index: int) -> Any:
-    """The numbers shifted so that group `index` lies lowest; valid until this thread's next call."""
-    shift = 8 * sum(size for size, _ in groups[:index])
-    _, scratch = _buffers(turned.size, turned.itemsize)
-    return np.right_shift(turned, shift, out=scratch) if shift else turned
 
 
 class _Chunk:
@@ -120,9 +131,9 @@ class _Chunk:
         self.parts: list[Buffer] = []
         self._free = 0
 
-    def squeeze(self, index: int, plane: Any, size: int) -> None:
+    def squeeze(self, index: int, plane: Any) -> None:
         """Compress group `index`, where that is worth it."""
-        body = plane[self._first : self._last].astype(DTYPES[size]).data.cast("B") if self._last > self._first else b""
+        body = plane[self._first : self._last].data.cast("B") if self._last > self._first else b""
         frame = zstd.compress_plane(body)
         if len(frame) < WORTH * len(body):
             self.frames[index] = frame
@@ -145,12 +156,13 @@ class _Chunk:
             header.append(GROUP.pack(size, ZSTD if index in self.frames else RAW, length))
         self.parts = [b"".join((*header, *self._edges)), *(self.frames.get(index, b"") for index in range(len(groups)))]
 
-    def keep(self, index: int, plane: Any, dtype: Any) -> None:
-        """Keep group `index` as it is."""
-        numbers = plane[self._first : self._last]
-        target = self._space(len(numbers), dtype)
-        np.copyto(target, numbers, casting="unsafe")
-        self.parts[index + 1] = target.data.cast("B") if len(numbers) else b""
+    def keep(self, index: int, numbers: Any, shift: int, scratch: Any) -> None:
+        """Keep group `index` as it is, where it is not compressed."""
+        count = self._last - self._first
+        if index not in self.frames and count:
+            target = self._space(count, scratch.dtype)
+            _group(numbers[self._first : self._last], shift, target, scratch)
+            self.parts[index + 1] = target.data.cast("B")
 
     def _space(self, count: int, dtype: Any) -> Any:
         """Room for `count` numbers: in the chunk itself, which is not needed any more, or in fresh memory."""

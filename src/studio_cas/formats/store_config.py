@@ -47,7 +47,7 @@ def encode(config: StoreConfig) -> bytes:
         "format": FORMAT_NUMBER,
         "store": config.store_id,
         "hash": HASH,
-        "chunking": {"algorithm": CHUNKER, **asdict(config.chunking)},
+        "chunking": {"algorithm": CHUNKER, **{name: size for name, size in asdict(config.chunking).items() if size}},
         "inline_limit": config.inline_limit,
         "features": list(config.features),
     }
@@ -83,9 +83,11 @@ def _chunking(row: dict[str, Any]) -> ChunkingParameters:
     """Sizes that files can be cut with: each large enough to go on, and small enough for memory."""
     sizes = [_at_most(CHUNK_SIZE_LIMIT, row[name]) for name in ("minimum", "average", "maximum", "fixed")]
     minimum, average, maximum, fixed = sizes
-    if not SMALLEST_CHUNK <= minimum < average < maximum or fixed < SMALLEST_CHUNK:
-        raise ValueError(f"files cannot be cut into pieces of {minimum}, {average}, {maximum} and {fixed} bytes")
-    return ChunkingParameters(minimum, average, maximum, fixed)
+    tensor = _at_most(CHUNK_SIZE_LIMIT - minimum, row.get("tensor", 0))
+    usable = SMALLEST_CHUNK <= minimum < average < maximum and fixed >= SMALLEST_CHUNK
+    if not usable or 0 < tensor < SMALLEST_CHUNK:
+        raise ValueError(f"files cannot be cut into pieces of {minimum}, {average}, {maximum}, {fixed}, {tensor} bytes")
+    return ChunkingParameters(minimum, average, maximum, fixed, tensor)
 
 
 def _at_most(limit: int, value: object) -> int:

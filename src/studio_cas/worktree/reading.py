@@ -15,6 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.chunking.cdc import cutter
+from studio_cas.chunking.cutting import chunk_lengths
 from studio_cas.chunking.profile import Cutting, Profile, choose, is_append_only
 from studio_cas.ids import digest
 from studio_cas.store.arena import Arena
@@ -224,48 +225,17 @@ class FileReader:
                 return 0
             end = cutting.regions[-1]
         count = (end - at) // len(self._zeros)
-        return count if count and self._region_lengths(self._zeros, Profile.CDC) == [len(self._zeros)] else 0
+        return count if count and cutter(self._config.chunking)(self._zeros) == [len(self._zeros)] else 0
 
     def _hand_on(
         self, data: memoryview, end: int, size: int, cutting: Cutting, chunks: Chunks, buffer: ArenaBuffer
     ) -> memoryview:
         """Hand on the chunks of `data`, which ends at offset `end` of the file; the rest, whose end is not known."""
         start = end - len(data)
-        lengths = self._lengths(data, start, cutting)
+        lengths = chunk_lengths(data, start, cutting, self._config.chunking)
         used = sum(lengths)
         if lengths:
             grouped = cutting.profile is Profile.LOG
             self._ingest.large(Batch(data[:used], lengths, start, size, grouped), chunks, buffer)
             buffer.used += used
         return data[used:]
-
-    def _lengths(self, data: memoryview, start: int, cutting: Cutting) -> list[int]:
-        """The lengths of the chunks of `data`, at `start` of the file, that certainly end inside it."""
-        lengths: list[int] = []
-        at = 0
-        for region_end in cutting.regions:
-            if region_end <= start + at:
-                continue
-            piece = data[at : region_end - start]
-            cuts = self._region_lengths(piece, cutting.profile)
-            if start + at + len(piece) < region_end:
-                return lengths + (cuts if cuts[-1] == self._longest(cutting.profile) else cuts[:-1])
-            lengths += cuts
-            at += len(piece)
-            if at == len(data):
-                break
-        return lengths
-
-    def _longest(self, profile: Profile) -> int:
-        parameters = self._config.chunking
-        return {Profile.FIXED: parameters.fixed, Profile.LOG: parameters.finer().maximum}.get(
-            profile, parameters.maximum
-        )
-
-    def _region_lengths(self, piece: memoryview, profile: Profile) -> list[int]:
-        if profile is Profile.FIXED:
-            size = self._config.chunking.fixed
-            whole, rest = divmod(len(piece), size)
-            return [size] * whole + [rest] * bool(rest)
-        parameters = self._config.chunking
-        return cutter(parameters.finer() if profile is Profile.LOG else parameters)(piece)
