@@ -72,6 +72,13 @@ class RefusedError(CorruptError):
     kind = "refused"
 
 
+class UntrustedError(RefusedError):
+    """A version has to be signed by somebody who is trusted, and is not."""
+
+    kind = "untrusted"
+    exit_code = 10
+
+
 class ConflictError(StudioError):
     """Something is already there, and it is not ours to replace."""
 

@@ -55,6 +55,12 @@ class ManifestId(_Id):
     __slots__ = ()
 
 
+class RecordId(_Id):
+    """BLAKE3-256 of a version record, as its bytes lie in the store."""
+
+    __slots__ = ()
+
+
 class PackId(_Id):
     """128 random bits; never used twice, never derived from content."""
 

@@ -21,12 +21,12 @@ def cat(
 ) -> None:
     """Write one file of an artifact to standard output, as it is. PATH may be left out where the artifact is a file."""
     from studio_cas.formats.spec import parse_spec
-    from studio_cas.store.versions import resolve_spec
+    from studio_cas.store.verifying import resolve_vouched
     from studio_cas.worktree.listing import read_file
 
     spec = parse_spec(name)
     with session_of(ctx).open_store() as store:
-        version = resolve_spec(store, spec)
+        version = resolve_vouched(store, spec)
         if not spec.path and not version.is_file:
             raise UsageError(f"{name} is a folder: name a file in it, as studio ls {name} shows them")
         for piece in read_file(store, version, spec.path):

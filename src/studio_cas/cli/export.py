@@ -50,7 +50,7 @@ def export(
     from studio_cas.formats.spec import parse_spec
     from studio_cas.moving.export import export as export_version
     from studio_cas.moving.export import export_to_file, writer
-    from studio_cas.store.versions import resolve_spec
+    from studio_cas.store.verifying import resolve_vouched
 
     spec = parse_spec(name)
     kind = _kind(form, file)
@@ -60,7 +60,7 @@ def export(
     if file == "-" and sys.stdout.isatty():
         raise UsageError("an archive is nothing for a terminal: write it to a file, or into a pipe")
     with session_of(ctx).open_store() as store:
-        version = resolve_spec(store, spec)
+        version = resolve_vouched(store, spec)
         bar = progress_bar()
         if file == "-":
             stdout = sys.stdout.buffer

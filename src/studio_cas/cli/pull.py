@@ -50,13 +50,13 @@ def pull(
     verified before it reaches a file.
     """
     from studio_cas.formats.spec import parse_spec
-    from studio_cas.store.versions import resolve_spec
+    from studio_cas.store.verifying import resolve_vouched
     from studio_cas.worktree.materialise import materialise
 
     spec = parse_spec(name)
     target = local_path(dest, "DEST") if dest is not None else _default_destination(spec)
     with session_of(ctx).open_store() as store:
-        version = resolve_spec(store, spec)
+        version = resolve_vouched(store, spec)
         if dest is not None and dest.endswith("/") and not target.exists():
             target = _inside(store, version, spec, target)
         result = materialise(

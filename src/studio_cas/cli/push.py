@@ -46,6 +46,7 @@ def push(
     from studio_cas.experiment.records import claim
     from studio_cas.formats.experiment import Owner
     from studio_cas.formats.spec import parse_spec
+    from studio_cas.store.signing import check_key
     from studio_cas.worktree.capture import capture
 
     spec = parse_spec(name)
@@ -56,6 +57,7 @@ def push(
         raise NotFoundError(f"there is no folder or file {root}: check the path")
     config = session_of(ctx).configuration()
     with open_store(config, create=True) as store:
+        check_key(store)
         claim(store.backend, Owner(spec.experiment, config.user, os.uname().nodename, time.time()), join=join)
         result = capture(
             store,

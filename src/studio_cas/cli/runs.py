@@ -172,12 +172,14 @@ def rm(
     """
     from studio_cas.experiment.erasure import erase, plan_erasure
     from studio_cas.experiment.runs import parse_run
+    from studio_cas.store.heads import forget_removed
 
     config = session_of(ctx).configuration()
     with open_store(config) as store:
         erasure = plan_erasure(store, parse_run(name), config.user, time.time(), force=force)
         if yes:
             erase(store.backend, erasure)
+            forget_removed(store, erasure.versions)
     if as_json:
         print_json({"removed": yes, "run": erasure.name, **_amounts(erasure)})
     else:

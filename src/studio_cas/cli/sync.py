@@ -130,8 +130,10 @@ def _claim(config: Config, spec: DaemonSpec, *, join: bool) -> None:
     """Make the store where it is missing, and see that the experiments are ours."""
     from studio_cas.experiment.records import claim
     from studio_cas.formats.experiment import Owner
+    from studio_cas.store.signing import check_key
 
     with open_store(config, create=True) as store:
+        check_key(store)
         for experiment in dict.fromkeys(pair.experiment for pair in spec.pairs):
             claim(store.backend, Owner(experiment, config.user, os.uname().nodename, time.time()), join=join)
 

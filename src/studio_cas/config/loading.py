@@ -23,7 +23,7 @@ FILE_NAME = "config.yaml"
 FILE_VARIABLE = "STUDIOML_CONFIG"
 KEYS = (
     "storage", "saveWorkspaceFrequency", "gracePeriod", "offlineBudget", "queue", "user", "compression",
-    "defaultArtifacts",
+    "defaultArtifacts", "requireSignatures",
 )  # fmt: skip
 UNUSED_KEYS = (  # what the original's files may hold; accepted, so that such a file works, and shown as unused
     "cloud", "database", "docker", "env", "experimentLifetime", "log", "optimizer", "pip", "resources_needed",
@@ -66,6 +66,7 @@ def load_config(
         queue=_text(given.get("queue", "local"), "queue"),
         user=_text(given["user"], "user") if "user" in given else _login(),
         compression=_switch(given.get("compression", True), "compression"),
+        require_signatures=_switch(given.get("requireSignatures", False), "requireSignatures"),
         default_artifacts=_artifacts(given.get("defaultArtifacts", list(DEFAULT_ARTIFACTS))),
         origins=origins,
         unused=tuple(key for key in section if key in UNUSED_KEYS),

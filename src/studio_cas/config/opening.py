@@ -18,7 +18,9 @@ def open_configured_store(config: Config, *, create: bool = True) -> Store:
 
     Raises StoreUnavailableError, in one sentence that says what to do.
     """
-    return open_storage(config.storage, config.home, create=create)
+    opened = open_storage(config.storage, config.home, create=create)
+    opened.require_signatures = config.require_signatures
+    return opened
 
 
 def open_storage(

@@ -62,7 +62,8 @@ class Config:
     `file` is the file that was read, None where there is none. `save_workspace_frequency` is the period of captures in
     seconds; `grace_period` the seconds that a script has to save, once it is asked to stop; `offline_budget`
     the bytes that may wait on this machine for a store that is away, None for a share of the disk. `default_artifacts`
-    are the ones that a run captures without being asked. `unused` names keys of the original's configuration that mean
+    are the ones that a run captures without being asked. With `require_signatures` nothing is fetched that nobody has
+    signed who is trusted. `unused` names keys of the original's configuration that mean
     nothing here; `warnings` are sentences for the person.
     """
 
@@ -76,6 +77,7 @@ class Config:
     default_artifacts: tuple[str, ...]
     grace_period: float = 30.0
     offline_budget: int | None = None
+    require_signatures: bool = False
     origins: Mapping[str, Origin] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -95,6 +97,7 @@ class Config:
             "saveWorkspaceFrequency": format_duration(self.save_workspace_frequency),
             "gracePeriod": format_duration(self.grace_period),
             "offlineBudget": "a share of the disk" if self.offline_budget is None else str(self.offline_budget),
+            "requireSignatures": "on" if self.require_signatures else "off",
             "queue": self.queue,
             "user": self.user,
             "compression": "on" if self.compression else "off",

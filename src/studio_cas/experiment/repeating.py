@@ -222,6 +222,7 @@ def _moved(word: str, moves: Mapping[str, Path]) -> str:
 
 def fetch(store: Store, repetition: Repetition, progress: Callable[[], Progress]) -> None:
     """Fetch what the run takes. Raises NotFoundError where the workspace lacks the script, and what a pull raises."""
+    from studio_cas.store.verifying import vouched
     from studio_cas.worktree.fetch import local_errors
     from studio_cas.worktree.materialise import materialise
 
@@ -230,7 +231,7 @@ def fetch(store: Store, repetition: Repetition, progress: Callable[[], Progress]
         try:
             with local_errors(part.dest):
                 part.dest.parent.mkdir(parents=True, exist_ok=True)
-            materialise(store, part.version, part.dest, progress=shown)
+            materialise(store, vouched(store, part.version), part.dest, progress=shown)
         finally:
             shown.finish()
     for _, _, place in repetition.moved:

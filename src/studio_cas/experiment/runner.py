@@ -37,6 +37,7 @@ def run(request: RunRequest, config: Config, voice: Voice) -> RunResult:
     """
     from studio_cas.config import open_configured_store
     from studio_cas.experiment.attending import Attending
+    from studio_cas.store.signing import check_key
 
     experiment = check_name(request.experiment or str(uuid.uuid4()), "an experiment")
     artifacts.check_tags(request.captures, request.reuses)
@@ -45,6 +46,7 @@ def run(request: RunRequest, config: Config, voice: Voice) -> RunResult:
         closing(Attending(voice.say)) as daemon,
         open_configured_store(config) as store,
     ):
+        check_key(store)
         owner = Owner(experiment, config.user, socket.gethostname(), time.time())
         wanted = _resolve(store, request.reuses)
         records.claim(store.backend, owner, join=request.join)
@@ -57,9 +59,10 @@ def _resolve(store: Store, reuses: Sequence[ReuseSpec]) -> list[tuple[str, Versi
     """Tag and version of every reuse: a mistake in the last leaves no trace, and costs no download of the first."""
     if not reuses:
         return []
-    from studio_cas.store.versions import resolve
+    from studio_cas.formats.spec import parse_spec
+    from studio_cas.store.verifying import resolve_vouched
 
-    return [(spec.tag, resolve(store, spec.artifact)) for spec in reuses]
+    return [(spec.tag, resolve_vouched(store, parse_spec(spec.artifact))) for spec in reuses]
 
 
 def _fetch(store: Store, tag: str, version: Version, home: Path, voice: Voice) -> RunArtifact:

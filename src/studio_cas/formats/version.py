@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FORMAT_NUMBER = 1
 LIST_LIMIT = 1000
+SIGNATURE_KEYS = ("signed", "signature")
+"""What stands at the end of a signed record: see formats/signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,19 @@ def _text(row: dict[str, Any]) -> bytes:
 
 
 def renumbered(data: bytes, number: int, parent: int | None) -> bytes:
-    """The record `data` with another number and parent, and all else as it was. Raises CorruptError."""
+    """The record `data` with another number and parent, without a signature, and all else as it was.
+
+    Raises CorruptError.
+    """
     with document.reading("a version record is damaged"):
-        return _text(document.parse(data) | {"number": number, "parent": parent})
+        row = document.parse(data) | {"number": number, "parent": parent}
+    return _text({name: value for name, value in row.items() if name not in SIGNATURE_KEYS})
+
+
+def stating(data: bytes, statement: dict[str, Any]) -> bytes:
+    """The record `data`, which has no signature, with what its signer states."""
+    with document.reading("a version record is damaged"):
+        return _text(document.parse(data) | {SIGNATURE_KEYS[0]: statement})
 
 
 def decode(data: Buffer) -> Version:

@@ -23,11 +23,12 @@ from studio_cas.formats.leaf import CONTINUATION, KIND_MASK
 from studio_cas.moving.wanted import WantedChunks
 from studio_cas.moving.whole_packs import copy_packs
 from studio_cas.progress import Silent
-from studio_cas.store import damage, guard, versions
+from studio_cas.store import damage, guard, signing, versions
 from studio_cas.store.footers import read_footer
 from studio_cas.store.guard import CondemnedError
 from studio_cas.store.ingest import Ingest
 from studio_cas.store.trees import TreeReader, named
+from studio_cas.store.verifying import check_source
 from studio_cas.worktree import repack
 from studio_cas.worktree.remembered import Parent
 from studio_cas.worktree.repack import DamagedError, Source
@@ -74,6 +75,7 @@ def copy_version(source: Store, target: Store, version: Version, progress: Progr
     Nothing is done where the same capture is there already. Raises CorruptError where the source is damaged: then the
     target has no such version; and what the stores raise.
     """
+    version, origin = check_source(source, version, signing=target.signer is not None)
     there = _counterpart(target, version)
     if there is not None:
         return CopiedVersion(
@@ -81,7 +83,7 @@ def copy_version(source: Store, target: Store, version: Version, progress: Progr
         )
     without = damage.known(target)
     for _ in range(COMMIT_ATTEMPTS):
-        with closing(_Copy(source, target, version, progress or Silent(), without)) as work, named(version):
+        with closing(_Copy(source, target, version, progress or Silent(), without, origin)) as work, named(version):
             try:
                 return work.run()
             except DamagedError as error:
@@ -109,13 +111,20 @@ class _Copy:
     """One copy while it runs; it uses no pack of `without` in the target."""
 
     def __init__(
-        self, source: Store, target: Store, version: Version, progress: Progress, without: frozenset[PackId]
+        self,
+        source: Store,
+        target: Store,
+        version: Version,
+        progress: Progress,
+        without: frozenset[PackId],
+        origin: str | None,
     ) -> None:
         self._source = source
         self._target = target
         self._version = version
         self._progress = progress
         self._without = without
+        self._origin = origin
         self._tree = TreeReader(source, version)
         self._parent = Parent(target, versions.latest(target, version.experiment, version.tag), without)
         self._ingest = Ingest(target, self._parent.owns, without)
@@ -225,9 +234,13 @@ class _Copy:
 
         def create() -> Version:
             self._look_for(adopted)
-            return versions.create(self._target, version.number, record)
+            return versions.create(self._target, version.number, record, self._seal)
 
         return guard.commit(self._target, packs, frozenset(adopted), create)
+
+    def _seal(self, target: Store, made: Version, record: bytes) -> bytes:
+        """Only what its own signer vouches for is signed; a copy of anything else stays unsigned."""
+        return signing.signed(target, made, record, self._origin) if self._origin else record
 
     def _look_for(self, packs: set[PackId]) -> None:
         """Raises CondemnedError where one of `packs`, which are pinned, is not in the target."""

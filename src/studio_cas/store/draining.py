@@ -27,8 +27,9 @@ from studio_cas.errors import (
     StoreUnavailableError,
     StudioError,
 )
-from studio_cas.formats import keys, version
-from studio_cas.store import guard
+from studio_cas.formats import keys, signature, version
+from studio_cas.formats.signature import Predecessor
+from studio_cas.store import guard, heads, signing
 from studio_cas.store.renumbering import Renumbering
 from studio_cas.store.spool_folder import LOST, is_pack
 from studio_cas.store.store import Store
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from studio_cas.backends.base import Backend
     from studio_cas.backends.spool_queue import Queued
     from studio_cas.backends.spooling import Spooling
+    from studio_cas.formats.version import Version
     from studio_cas.ids import Buffer, PackId
 
 ASIDE: Final = "aside/"
@@ -188,15 +190,33 @@ class Drainer:
         parent = renumbering.parent(artifact, made.parent)
         while True:
             renumbering.decide(artifact, made.number, number)
-            record = data
-            if (number, parent) != (made.number, made.parent):
-                record = version.renumbered(data, number, parent)
+            record = self._record(data, made, number, parent)
             key = keys.version(made.experiment, made.tag, number)
             if create_once(self._remote.backend, key, record):
                 self._spool.remember(key, [record])
+                if signature.read(record) is not None:
+                    head = Predecessor(number, signing.record_id(record))
+                    heads.remember(self._remote, made.experiment, made.tag, head)
                 return key
             newest = next(self._remote.backend.list(artifact, limit=1), None)
             number = max(number, keys.version_number(newest.key) if newest else 0) + 1
+
+    def _record(self, data: bytes, made: Version, number: int, parent: int | None) -> bytes:
+        """The record that goes up: signed anew, as it has another number, or comes after another version, than it said.
+
+        Where it was signed, and the key is gone from this machine, it goes up as it is, or unsigned.
+        """
+        same = (number, parent) == (made.number, made.parent)
+        signed = signature.read(data)
+        if signed is None:
+            return data if same else version.renumbered(data, number, parent)
+        previous = signing.predecessor(self._remote.backend, made.experiment, made.tag, number)
+        if same and signed.statement.previous == previous:
+            return data
+        plain = version.renumbered(data, number, parent)
+        if self._remote.signer is None:
+            return plain
+        return self._remote.signer.sign(plain, self._remote.config.store_id, previous, signed.statement.origin)
 
     def _lose(self, item: Queued, lost: dict[str, PackId]) -> None:
         """A version cannot go up. The caches that would lead to the lost packs again are forgotten."""

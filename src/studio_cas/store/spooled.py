@@ -118,6 +118,10 @@ class SpooledStore(Store):
         """Packs that were lost while versions waited. Those that wait are no matter: the version waits behind them."""
         return lost_packs(self.spool.folder)
 
+    def waits(self, key: str) -> bool:
+        """Whether the object waits on this machine."""
+        return self.spool.queue.get(key) is not None
+
     def state(self) -> SpoolState:
         """What waits now."""
         return _state(self.url, self.spool.disk, self.spool.queue)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from studio_cas.ids import PackId
     from studio_cas.store.catalog import Catalog
     from studio_cas.store.merging import Policy
+    from studio_cas.store.signing import Signer
 
 
 def studio_home() -> Path:
@@ -47,6 +48,8 @@ class Store:
     home: Path = field(default_factory=studio_home)
     merging: Policy = merging.DEFAULT
     """When captures merge small packs of earlier versions."""
+    require_signatures: bool = False
+    """Whether artifacts are fetched only where somebody who is trusted has signed the version."""
 
     @property
     def url(self) -> str:
@@ -70,6 +73,17 @@ class Store:
         """
         folder = spool_folder(self.home, self.url)
         return waiting_packs(folder) | lost_packs(folder)
+
+    def waits(self, key: str) -> bool:  # noqa: ARG002  # where a store can be away, one does
+        """Whether the object waits on this machine."""
+        return False
+
+    @cached_property
+    def signer(self) -> Signer | None:
+        """The key with which this machine signs versions; None where it has none. Raises ConfigError."""
+        from studio_cas.store.signing import load_signer
+
+        return load_signer(self.home)
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 
 from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, UsageError
 from studio_cas.formats import keys, version
+from studio_cas.formats.signature import Predecessor
 from studio_cas.formats.spec import Spec, parse_spec
+from studio_cas.store import heads, signing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+    from typing import TypeVar
 
     from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
+
+    T = TypeVar("T")
 
 SHORTEST_PREFIX = 6
 LISTED_NAMES = 20
@@ -53,20 +58,29 @@ def latest(store: Store, experiment: str, tag: str) -> Version | None:
 
 def list_versions(store: Store, experiment: str, tag: str, limit: int | None = None) -> Iterator[Version]:
     """All versions, or `limit` of them, newest first; where a read is a round trip, some are read ahead."""
+    return _each(store, experiment, tag, limit, lambda key: _read(store, key))
+
+
+def list_records(store: Store, experiment: str, tag: str, limit: int | None = None) -> Iterator[tuple[str, bytes]]:
+    """The same as keys and bytes, which may be anything."""
+    return _each(store, experiment, tag, limit, lambda key: (key, bytes(store.backend.read(key))))
+
+
+def _each(store: Store, experiment: str, tag: str, limit: int | None, fetch: Callable[[str], T]) -> Iterator[T]:
     listing = (found.key for found in store.backend.list(keys.versions(experiment, tag), limit))
-    return (_read(store, key) for key in listing) if store.backend.local else _read_ahead(store, listing)
+    return map(fetch, listing) if store.backend.local else _read_ahead(listing, fetch)
 
 
-def _read_ahead(store: Store, listing: Iterator[str]) -> Iterator[Version]:
-    """The records under the keys: first one at a time, as often no more are wanted, then up to READ_AHEAD at once."""
+def _read_ahead(listing: Iterator[str], fetch: Callable[[str], T]) -> Iterator[T]:
+    """What is under the keys: first one at a time, as often no more are wanted, then up to READ_AHEAD at once."""
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(READ_AHEAD, "versions")
     try:
-        flights: deque[Future[Version]] = deque()
+        flights: deque[Future[T]] = deque()
         for taken in count(1):
             for key in islice(listing, min(READ_AHEAD, taken * taken) - len(flights)):
-                flights.append(pool.submit(_read, store, key))
+                flights.append(pool.submit(fetch, key))
             if not flights:
                 return
             yield flights.popleft().result()
@@ -85,16 +99,31 @@ def list_tags(store: Store, experiment: str) -> list[str]:
     return list(store.backend.list_names(f"{keys.VERSIONS}{experiment}/"))
 
 
-def create(store: Store, number: int, record: Callable[[int], Version]) -> Version:
-    """Create the version record with `number`, or the next free one; `record(number)` makes it."""
+def create(
+    store: Store,
+    number: int,
+    record: Callable[[int], Version],
+    seal: Callable[[Store, Version, bytes], bytes] = signing.signed,
+) -> Version:
+    """Create the version record with `number`, or the next free one; `record(number)` makes it.
+
+    `seal` makes of its bytes those that are stored: signed, where this machine has a key. Raises ConfigError where that
+    cannot be used.
+    """
     while True:
         made = record(number)
+        plain = version.encode(made)
+        stored = seal(store, made, plain)
+        key = keys.version(made.experiment, made.tag, number)
         try:
-            store.backend.create(keys.version(made.experiment, made.tag, number), [version.encode(made)])
+            store.backend.create(key, [stored])
         except ObjectExistsError:
             newest = latest(store, made.experiment, made.tag)
             number = max(number, newest.number if newest else 0) + 1
         else:
+            if stored != plain and not store.waits(key):
+                mine = Predecessor(number, signing.record_id(stored))
+                heads.remember(store, made.experiment, made.tag, mine)
             return made
 
 

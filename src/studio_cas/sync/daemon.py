@@ -135,7 +135,7 @@ class Daemon:
     def _member(self, pair: Pair, folder: PairFolder) -> Member:
         spec = self.spec
         first = self.clock() + min(spec.first, spec.period)
-        ours = [spec.home / name for name in ("sync", "cache", "blobcache", "spool", "store")]
+        ours = [spec.home / name for name in ("sync", "cache", "blobcache", "spool", "store", "keys")]
         store = [spec.storage.folder] if spec.storage.folder else []
         left_out = tuple(path.resolve() for path in (*pair.exclude, *ours, *store))
         about = {"store": spec.storage.url, "daemon": self.folder.id, "period": spec.period}

@@ -140,6 +140,7 @@ class _Capture:
         self._tag = tag
         self._progress = progress
         self._without = without
+        self._secret = store.signer.file if store.signer else None
         self._parent = Parent(store, versions.latest(store, experiment, tag), without)
         state_path = statcache.path_of(store, root)
         self._old = statcache.StateReader(state_path)
@@ -263,6 +264,9 @@ class _Capture:
         self._tree.add(Item(row.path, EntryKind.LINK, Profile.CDC, 0, row.mtime_ns, target, None, remembered))
 
     def _add_file(self, row: Row, entry: Entry | None, remembered: Row | None) -> None:
+        if (row.device, row.inode) == self._secret:
+            self._skip(row.path, "is the key that signs versions, and is left out")
+            return
         if entry is None:
             self._parent.learn(row.path)
         grown = entry is not None and remembered is not None and row.size > entry.size and _same_file(row, remembered)

@@ -48,7 +48,7 @@ def open_root(root: Path) -> tuple[int, Row | None]:
 
 def pruned(store: Store, root: Path, exclude: Sequence[Path]) -> set[tuple[int, int]]:
     """(device, inode) of the folders to leave out: those given, and what studio itself keeps. Raises UsageError."""
-    kept = [store.home / name for name in ("store", "blobcache", "cache", "spool")]
+    kept = [store.home / name for name in ("store", "blobcache", "cache", "spool", "keys")]
     if store.backend.local:
         kept.append(Path(store.url))
     if any(root.resolve().is_relative_to(path.resolve()) for path in kept):

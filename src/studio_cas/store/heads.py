@@ -1,0 +1,92 @@
+"""The newest version of each artifact that this machine saw signed, so that it notices when newer ones are taken away.
+
+Beside the keys, and not among the caches: losing it costs knowledge.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from studio_cas.errors import LocalIOError
+from studio_cas.formats import keys
+from studio_cas.formats.signature import Predecessor
+from studio_cas.ids import RecordId
+from studio_cas.store.trust import FOLDER, key_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from studio_cas.store.store import Store
+
+_SEEN: Final = "seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A version that was there, and when it was seen, in seconds since the epoch."""
+
+    version: Predecessor
+    seen: float
+
+
+def _folder(store: Store) -> Path:
+    return store.home / FOLDER / _SEEN / store.config.store_id
+
+
+def recall(store: Store, experiment: str, tag: str) -> Head | None:
+    """What is remembered of an artifact; None where nothing is, or it cannot be read."""
+    try:
+        row = json.loads((_folder(store) / experiment / tag).read_bytes())
+        return Head(Predecessor(int(row["number"]), RecordId.parse(row["record"])), float(row["time"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def recall_tags(store: Store, experiment: str) -> list[str]:
+    """The artifacts of an experiment of which something is remembered."""
+    try:
+        return sorted(name for name in os.listdir(_folder(store) / experiment) if not name.startswith("."))  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def remember(store: Store, experiment: str, tag: str, version: Predecessor) -> None:
+    """Remember that `version` was there, unless a newer one is remembered. A disk that refuses makes it know less."""
+    known = recall(store, experiment, tag)
+    if known is not None and known.version.number >= version.number:
+        return
+    path = _folder(store) / experiment / tag
+    beside = path.with_name(f".{tag}-{os.urandom(4).hex()}"[:250])
+    row = {"number": version.number, "record": version.record_id.hex(), "time": time.time()}
+    with suppress(OSError):
+        key_folder(store.home)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(row) + "\n", encoding="ascii")
+        beside.replace(path)
+
+
+def forget_removed(store: Store, removed: Iterable[str]) -> None:
+    """Forget what lay under the keys of versions that were removed on purpose."""
+    for key in removed:
+        experiment, tag = key.split("/")[1:3]
+        known = recall(store, experiment, tag)
+        if known is not None and known.version.number == keys.version_number(key):
+            forget(store, experiment, tag)
+
+
+def forget(store: Store, experiment: str, tag: str | None = None) -> int:
+    """Forget an artifact, or all of an experiment; how many artifacts that were. Raises LocalIOError."""
+    tags = [one for one in recall_tags(store, experiment) if tag in {None, one}]
+    for one in tags:
+        path = _folder(store) / experiment / one
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise LocalIOError(f"{path} cannot be removed: {error.strerror}") from error
+    return len(tags)

@@ -1,0 +1,131 @@
+"""Where signatures are demanded; what is remembered; and versions that waited for a store that was away."""
+
+from __future__ import annotations
+
+import pytest
+from tests.store.team import Machine
+
+from studio_cas.backends.local import LocalBackend
+from studio_cas.backends.spooling import Spooling
+from studio_cas.errors import TransientError, UntrustedError
+from studio_cas.formats import keys, version
+from studio_cas.formats.spec import parse_spec
+from studio_cas.store import heads, trust
+from studio_cas.store.spool_folder import spool_folder
+from studio_cas.store.spooled import RULES, open_with
+from studio_cas.store.store import open_store
+from studio_cas.store.verifying import history, resolve_vouched
+from studio_cas.store.versions import resolve
+from studio_cas.testing.moody_backend import Moody
+
+
+def demanded(one: Machine, name: str = "exp/tag") -> version.Version:
+    one.store.require_signatures = True
+    return resolve_vouched(one.store, parse_spec(name))
+
+
+def test_a_good_version_is_used(bob):
+    assert demanded(bob) == resolve(bob.store, "exp/tag")
+    assert demanded(bob, "exp/tag@-1").number == 4
+
+
+def test_nothing_is_asked_where_signatures_are_not_demanded(attacker, machine):
+    machine("carl", key=False).captures("1")
+    assert resolve_vouched(machine("dora", key=False).store, parse_spec("exp/tag")).number == 1
+
+
+def test_a_version_that_is_not_signed_is_refused_and_an_older_one_named(machine, ann, bob):
+    machine("carl", key=False).captures("6")
+    machine("mallory").captures("7")
+    with pytest.raises(
+        UntrustedError, match=r"exp/tag@7 is untrusted.*before it that is signed is exp/tag@5"
+    ) as caught:
+        demanded(bob)
+    assert caught.value.exit_code == 10
+    with pytest.raises(UntrustedError, match=r"exp/tag@6 is unsigned"):
+        demanded(bob, "exp/tag@6")
+    assert demanded(bob, "exp/tag@5").number == 5
+
+
+def test_a_forged_version_is_refused(attacker, bob):
+    attacker.writes(1, attacker.reads(1).replace(b'"host": "', b'"host": "not-'))
+    with pytest.raises(UntrustedError, match=r"exp/tag@1 is forged: [^(]*$"):
+        demanded(bob, "exp/tag@1")
+
+
+def test_what_is_used_is_what_was_verified(attacker, ann, bob, monkeypatch):
+    """Between finding a version and verifying it, somebody puts the good record back."""
+    good = attacker.reads(5)
+    attacker.writes(5, good.replace(b'"host": "', b'"host": "not-'))
+    real = LocalBackend.read
+
+    def read(self, key, *arguments):
+        data = bytes(real(self, key, *arguments))
+        if key == keys.version("exp", "tag", 5):
+            attacker.writes(5, good)
+        return data
+
+    monkeypatch.setattr(LocalBackend, "read", read)
+    assert not demanded(bob).host.startswith("not-")
+
+
+def test_a_store_that_went_back_is_refused(attacker, ann):
+    demanded(ann)
+    attacker.drops(5)
+    with pytest.raises(UntrustedError, match=r"exp/tag@5 is gone, which this machine saw.*studio trust forget exp/tag"):
+        demanded(ann)
+    with pytest.raises(UntrustedError):
+        demanded(ann, "exp/tag@-1")
+    assert demanded(ann, "exp/tag@4").number == 4
+    assert heads.forget(ann.store, "exp", "tag") == 1
+    assert demanded(ann).number == 4
+
+
+def test_what_a_pull_saw_is_remembered(attacker, bob):
+    demanded(bob)
+    attacker.drops(5)
+    assert bob.finds()[-1] == "5 dropped"
+
+
+def test_a_version_that_was_removed_on_purpose_is_not_missed(attacker, ann):
+    attacker.drops(5)
+    heads.forget_removed(ann.store, [keys.version("exp", "tag", 4), keys.version("exp", "none", 1)])
+    assert ann.finds()[-1] == "5 dropped"
+    heads.forget_removed(ann.store, [keys.version("exp", "tag", 5)])
+    assert ann.finds()[-1] == "4 good"
+
+
+def test_a_memory_that_cannot_be_read_is_none(ann):
+    path = next((ann.home / "keys" / "seen").glob("*/exp/tag"))
+    path.write_text("{}")
+    assert heads.recall(ann.store, "exp", "tag") is None
+    assert ann.finds()[-1] == "5 good"
+    assert heads.recall(ann.store, "exp", "tag").version.number == 5
+
+
+# --- a store that was away ------------------------------------------------------------------------------------------
+
+
+def test_versions_that_waited_are_signed_for_the_numbers_that_they_get(tmp_path, machine):
+    ann, bob = machine("ann"), machine("bob")
+    trust.add(ann.home, "bob", bob.key)
+    remote = Moody()
+    now = [1000.0]
+    spool = Spooling(remote, spool_folder(ann.home, remote.url), rules=RULES, clock=lambda: now[0], jitter=lambda: 1.0)
+    ann.store.close()
+    ann.store = open_with(spool, ann.home)
+    bob.store.close()
+    bob.store = open_store(remote, home=bob.home)
+    ann.captures("1")
+    assert heads.recall(ann.store, "exp", "tag").version.number == 1
+    remote.error = TransientError("connection refused")
+    ann.captures("2", "3")
+    assert heads.recall(ann.store, "exp", "tag").version.number == 1  # their numbers may become others
+    remote.error = None
+    bob.captures("meanwhile")
+    now[0] += 1000
+    assert not ann.store.flush(5).objects
+    assert ann.finds() == ["1 good", "2 good", "3 good", "4 good"]
+    found = list(history(ann.store, "exp", "tag"))[::-1]
+    assert [one.signer for one in found] == ["ann", "bob", "ann", "ann"]
+    assert heads.recall(ann.store, "exp", "tag").version.number == 4
