@@ -33,3 +33,18 @@ def keys(tmp_path):
         return file
 
     return write
+
+
+@pytest.fixture(scope="session")
+def models_are_read_once():
+    """botocore's descriptions of Amazon's services: each store would parse them, which costs more than a test."""
+    loader = pytest.importorskip("botocore.loaders").Loader
+    begin, read = loader.__init__, {}
+
+    def begin_with_what_was_read(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        self._cache = read
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader, "__init__", begin_with_what_was_read)
+        yield

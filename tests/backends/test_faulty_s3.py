@@ -11,6 +11,8 @@ pytest.importorskip("s3fs")
 
 from studio_cas.backends.s3 import S3Backend
 
+pytestmark = pytest.mark.usefixtures("models_are_read_once")
+
 
 @pytest.fixture(scope="module")
 def server():

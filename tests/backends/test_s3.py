@@ -15,6 +15,8 @@ pytest.importorskip("s3fs")
 
 from studio_cas.backends.s3_client import Access, Client
 
+pytestmark = pytest.mark.usefixtures("models_are_read_once")
+
 
 @pytest.fixture(scope="module")
 def bucket(s3_server):

@@ -520,15 +520,16 @@ def test_captures_are_made_while_the_script_runs(terminal, script):
 @pytest.mark.own_store
 def test_a_failed_last_capture_says_where_the_files_are(terminal, script):
     text = (
-        "import os, sys, uuid\nfrom studio import fs_tracker\n"
+        "import os, sys, time, uuid\nfrom studio import fs_tracker\n"
         "open(fs_tracker.get_artifact('w') + '/file', 'w').write('x')\n"
         "store = os.path.expanduser('~/.studioml/store')\n"
-        "while not os.path.isfile(store):\n"  # the record of the environment may just be on its way into it
+        "until = time.monotonic() + 60\n"
+        "while not os.path.isfile(store) and time.monotonic() < until:\n"  # a record may just be on its way into it
         "    try:\n"
         "        os.rename(store, f'{store}.{uuid.uuid4()}')\n"
         "        open(store, 'x')\n"
         "    except OSError:\n"
-        "        pass\n"
+        "        time.sleep(0.01)\n"
         "sys.exit(int(sys.argv[1]))"
     )
     name = script(text)
