@@ -41,6 +41,7 @@ def writing(work):
     finally:
         stop.set()
         thread.join()
+    getattr(work, "close", lambda: None)()
     assert not failures
 
 

@@ -23,7 +23,7 @@ from studio_cas.progress import Silent
 from studio_cas.store import damage, guard, versions
 from studio_cas.store.guard import CondemnedError
 from studio_cas.store.ingest import Ingest
-from studio_cas.worktree import statcache, steady
+from studio_cas.worktree import sqlite, statcache, steady
 from studio_cas.worktree.ignore import matcher
 from studio_cas.worktree.merge import Merge
 from studio_cas.worktree.reading import Content, Failure, FileReader
@@ -169,7 +169,9 @@ class _Capture:
         Raises CondemnedError, DamagedError: begin anew.
         """
         began = time.time()
+        self._began_ns = time.time_ns()
         self._folder, single = open_root(self._root)
+        self._alone = single is not None
         self._progress.start(f"capture {self._experiment}/{self._tag}")
         self._reader = FileReader(self._folder, self._store.config, self._ingest, self._progress.advance)
         self._closing.callback(self._reader.close)
@@ -218,6 +220,7 @@ class _Capture:
     def _walk(self, rows: Rows) -> None:
         """Merge the scan with the stat cache: whole unchanged leaves at once, everything else entry by entry."""
         tree, cursor = self._tree, self._cursor
+        self._rows = rows
         while True:
             block = cursor.whole_block() if tree.at_boundary else None
             if block is not None:
@@ -230,11 +233,17 @@ class _Capture:
                 rows.put_back(batch)
             row = rows.next()
             if row is None:
+                cursor.pass_all()
+                self._keep_passed()
                 return
             self._add(row)
 
     def _add(self, row: Row) -> None:
         remembered = self._cursor.find(row.path)
+        if self._cursor.passed:
+            self._keep_passed()
+        if row.path.endswith(sqlite.SUFFIXES) and not self._alone and self._add_side(row, remembered):
+            return
         if row.kind == EntryKind.FOLDER:
             self._tree.add(Item(row.path, row.kind, Profile.CDC, 0, 0, b"", None, row))
             return
@@ -246,6 +255,41 @@ class _Capture:
             self._add_link(row)
         else:
             self._add_file(row, entry, remembered)
+
+    def _add_side(self, row: Row, remembered: Row | None) -> bool:
+        """A file beside a database, where it belongs to one: they are of one moment. False for any other file."""
+        known = row.path in self._reader.sides
+        if not known and sqlite.database_below(self._folder, sqlite.base_of(row.path)) is None:
+            return False
+        if row.path.endswith(sqlite.INDEX):
+            return True
+        if not known and remembered == row:
+            return False
+        entry = self._cursor.take() if remembered is not None else None
+        if known:
+            content = self._reader.sides.pop(row.path)
+        elif row.path.endswith(sqlite.LOG):
+            content = self._reader.read_log(row.path, self._began_ns)
+        else:  # the database is as it was: what had to be undone, if anything
+            content = Failure.UNSTEADY if entry is not None else None
+        if isinstance(content, Content):
+            self._add_content(content)
+        elif content is Failure.UNSTEADY:
+            entry = entry or self._parent.entry(row.path)
+            if entry is not None:
+                self._add_stale(row, entry)
+        return True
+
+    def _keep_passed(self) -> None:
+        """Files beside databases are gone. Where a database is written right now, it is kept as it was, with them."""
+        for path in self._cursor.passed:
+            if self._reader.sides.pop(path, None) is not None:
+                continue
+            base = sqlite.database_below(self._folder, sqlite.base_of(path))
+            entry = self._parent.entry(path) if base and not sqlite.unwritten_since(base, self._began_ns) else None
+            if entry is not None:
+                self._add_stale(Row(path, entry.kind), entry)
+        self._cursor.passed.clear()
 
     def _keep(self, row: Row, entry: Entry, remembered: Row) -> None:
         """An entry as it was captured before."""
@@ -275,24 +319,32 @@ class _Capture:
         except OSError as error:
             self._skip(row.path, f"cannot be read: {error.strerror}")
             return
+        if isinstance(content, Content) and self._alone and any(self._reader.sides.values()):
+            content = Failure.UNSTEADY  # it is not whole without what lies beside it
         if isinstance(content, Content):
-            read = content.row
-            remembered = statcache.trusted(read, time.time_ns())
-            self._tree.add(
-                Item(
-                    row.path,
-                    read.kind,
-                    content.profile,
-                    read.size,
-                    read.mtime_ns,
-                    content.literal,
-                    content.chunks,
-                    remembered,
-                )
-            )
-            self._progress.advance(0, 1)
+            self._add_content(content)
         elif content is Failure.UNSTEADY:
             self._add_stale(row, entry or self._parent.entry(row.path))
+        for side in (row.path + suffix for suffix in sqlite.SIDES):
+            if self._reader.sides.get(side) is not None and not self._alone:
+                self._rows.add(Row(side, row.kind))  # the scan may not know it
+
+    def _add_content(self, content: Content) -> None:
+        read = content.row
+        remembered = statcache.trusted(read, time.time_ns())
+        self._tree.add(
+            Item(
+                read.path,
+                read.kind,
+                content.profile,
+                read.size,
+                read.mtime_ns,
+                content.literal,
+                content.chunks,
+                remembered,
+            )
+        )
+        self._progress.advance(0, 1)
 
     def _add_stale(self, row: Row, entry: Entry | None) -> None:
         """A file that was being written: its earlier state, which the stat cache must not trust, or nothing."""

@@ -138,7 +138,7 @@ def _is_whole(path: Path) -> bool:
         size = os.fstat(file).st_size
         if completeness.probe(os.fsencode(path.name), size, lambda at, length: os.pread(file, length, at)) is False:
             return False
-        if _wait(file, path) == steady.TICK_NS:  # it was written just now, perhaps by who asks
+        if 0 < _wait(file, path) <= steady.TICK_NS:  # it was written just now, perhaps by who asks
             time.sleep(steady.TICK_NS * 1.5e-9)
         return _wait(file, path) == 0
     except OSError:
@@ -148,4 +148,5 @@ def _is_whole(path: Path) -> bool:
 
 
 def _wait(file: int, path: Path) -> int:
-    return steady.wait_after(file, os.fsencode(path.name), os.fstat(file))
+    started_ns = time.time_ns()
+    return steady.wait_after(file, os.fsencode(path.name), os.fstat(file), started_ns)

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import time
+from contextlib import ExitStack
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ from studio_cas.chunking.profile import Cutting, Profile, choose, is_append_only
 from studio_cas.ids import digest
 from studio_cas.store.arena import Arena
 from studio_cas.store.ingest import Batch, Chunks
-from studio_cas.worktree import steady
+from studio_cas.worktree import sqlite, steady
 from studio_cas.worktree.scan import Row, open_below, row_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from studio_cas.store.ingest import Ingest
 
 ATTEMPTS = 3
+DATABASE_ATTEMPTS = 25  # pauses of a writer are short, and so are ours
+COPIED = 32 * 1024 * 1024  # bytes: a database up to that size is copied into memory first
 PATIENCE_NS = 5_000_000_000  # what one capture may wait in all for files to hold still
 READ_SIZE = 8 * 1024 * 1024
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -66,6 +69,7 @@ class FileReader:
         self._patience_ns = PATIENCE_NS
         self._wait_ns = 0
         self.bytes_read = 0
+        self.sides: dict[bytes, Content | Failure | None] = {}
 
     def close(self) -> None:
         """Let go of the buffers; nothing that was read is in use any more."""
@@ -77,13 +81,15 @@ class FileReader:
         Raises OSError where it cannot be read.
         """
         self._told = 0
-        for attempt in range(ATTEMPTS):
-            if attempt and not self._pause():
-                break
+        self._attempts, attempt = ATTEMPTS, 0
+        while attempt < self._attempts and (not attempt or self._pause()):
+            attempt += 1
             self._seen = 0
             try:
                 file = open_below(self._root, row.path, FLAGS)
             except FileNotFoundError:
+                for suffix in sqlite.SIDES:
+                    self.sides.pop(row.path + suffix, None)
                 return Failure.GONE
             try:
                 content = self._attempt(file, row, earlier)
@@ -110,6 +116,7 @@ class FileReader:
 
     def _attempt(self, file: int, row: Row, earlier: Chunks | None) -> Content | None:
         """The content, or None where the file changed, or may have."""
+        started_ns = time.time_ns()
         before = os.fstat(file)
         if (before.st_mtime_ns, before.st_size, before.st_ctime_ns, before.st_ino) != (row[3], row[2], row[4], row[5]):
             found = row_of(row.path, before) if stat.S_ISREG(before.st_mode) else None
@@ -120,15 +127,68 @@ class FileReader:
         if is_append_only(name):
             content = self._content(file, name, row, earlier)
             return content if os.fstat(file).st_size >= row.size else None
+        if row.size >= sqlite.SMALLEST and sqlite.is_database(file):
+            return self._database(file, row, before, started_ns)
         if row.size < self._config.chunking.minimum:
             data = self._whole(file, row.size)
-            if data is None or self._unsteady(steady.wait_after(file, name, before)):
+            if data is None or self._unsteady(steady.wait_after(file, name, before, started_ns)):
                 return None
             return self._small(row, data)
-        if self._unsteady(steady.wait_before(file)):
+        if self._unsteady(steady.wait_before(file, before, started_ns)):
             return None
         content = self._content(file, name, row, None)
-        return None if self._unsteady(steady.wait_after(file, name, before)) else content
+        return None if self._unsteady(steady.wait_after(file, name, before, started_ns)) else content
+
+    def _database(self, file: int, row: Row, before: os.stat_result, started_ns: int) -> Content | None:
+        """The content of a database, and in `sides` what belongs to it; None where it was written meanwhile."""
+        self._attempts = DATABASE_ATTEMPTS
+        self.sides |= {row.path + suffix: Failure.UNSTEADY for suffix in sqlite.SIDES}
+        with sqlite.Family(self._root, row.path, file) as family, ExitStack() as copies:
+            if self._unsteady(family.wait_before(before, started_ns)):
+                return None
+            files, rows = [file], [row]
+            for side, suffix in ((family.journal, sqlite.JOURNAL), (family.log, sqlite.LOG)):
+                found = row_of(row.path + suffix, os.fstat(side)) if side is not None else None
+                if side is not None and found is not None:
+                    files.append(side)
+                    rows.append(found)
+            copied = [
+                copies.enter_context(sqlite.copied(one, each.size, COPIED))
+                for one, each in zip(files, rows, strict=True)
+            ]
+            if self._unsteady(family.wait_after()):
+                return None  # and nothing of it is stored
+            contents = [
+                self._content(one, each.path.rpartition(b"/")[2], each, None)
+                for one, each in zip(copied, rows, strict=True)
+            ]
+            if set(copied) & set(files) and self._unsteady(family.wait_after()):
+                return None
+        whole = [one for one in contents if one is not None]
+        if len(whole) < len(contents):
+            return None
+        self.sides |= {row.path + suffix: None for suffix in sqlite.SIDES} | {one.row.path: one for one in whole[1:]}
+        return whole[0]
+
+    def read_log(self, path: bytes, began_ns: int) -> Content | Failure:
+        """The write-ahead log at `path`, whose database was not written since `began_ns`, the begin of this capture."""
+        self._told = self._seen = 0
+        base = sqlite.base_of(path)
+        try:
+            file = open_below(self._root, path, FLAGS)
+        except FileNotFoundError:
+            return Failure.GONE
+        try:
+            header = sqlite.log_header(file)
+            row = row_of(path, os.fstat(file))
+            content = self._content(file, path.rpartition(b"/")[2], row, None) if row is not None else None
+            status = sqlite.database_below(self._root, base)
+            whole = (
+                status is not None and sqlite.unwritten_since(status, began_ns) and sqlite.log_header(file) == header
+            )
+        finally:
+            os.close(file)
+        return content if whole and content is not None else Failure.UNSTEADY
 
     def _unsteady(self, wait_ns: int) -> bool:
         self._wait_ns = wait_ns

@@ -18,6 +18,7 @@ from studio_cas.formats import leaf as leaves
 from studio_cas.formats.leaf import CONTINUED, KIND_MASK, PROFILE_SHIFT, EntryKind
 from studio_cas.store.ingest import Chunks
 from studio_cas.store.trees import TreeReader
+from studio_cas.worktree.sqlite import SIDES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +87,7 @@ class Cursor:
         self._tried = False
         self._leaf: tuple[Leaf, list[slice]] | None = None
         self.places: dict[LeafId, Place] = {}
+        self.passed: list[bytes] = []
         self._advance()
 
     def _advance(self) -> None:
@@ -122,8 +124,14 @@ class Cursor:
         self._advance()
 
     def find(self, path: bytes) -> Row | None:
-        """The remembered row of `path`; rows before it are passed over."""
-        key = order(path)
+        """The remembered row of `path`; rows before it are passed over, of which `passed` names sides of databases."""
+        return self._pass(path, order(path))
+
+    def pass_all(self) -> None:
+        """No path follows."""
+        self._pass(None, b"\xff" * 8)
+
+    def _pass(self, path: bytes | None, key: bytes) -> Row | None:
         while self._block is not None:
             rows = self._block.rows
             while self._index < len(rows):
@@ -133,6 +141,8 @@ class Cursor:
                 if order(row.path) > key:
                     return None
                 self._index += 1
+                if row.path.endswith(SIDES):
+                    self.passed.append(row.path)
             self._advance()
         return None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio_cas.errors import LocalIOError, NotFoundError, UsageError
+from studio_cas.worktree.remembered import order
 from studio_cas.worktree.scan import Row, row_of
 
 if TYPE_CHECKING:
@@ -70,11 +71,28 @@ class Rows:
     def __init__(self, rows: Iterator[Columns]) -> None:
         self._rows = rows
         self._returned: deque[Columns] = deque()
+        self._added: list[Row] = []
+
+    def add(self, row: Row) -> None:
+        """Give `row` too, where it belongs; where the scan has that path as well, this one is dropped."""
+        self._added.append(row)
+        self._added.sort(key=lambda one: order(one.path))
 
     def next(self) -> Row | None:
         """The next row, or None at the end."""
         columns = self._returned.popleft() if self._returned else next(self._rows, None)
-        return None if columns is None else Row._make(columns)
+        row = None if columns is None else Row._make(columns)
+        return row if not self._added else self._merged(row)
+
+    def _merged(self, row: Row | None) -> Row | None:
+        """The first of `row` and of what was added."""
+        if row is not None and order(row.path) > order(self._added[0].path):
+            self._returned.appendleft(row)
+        elif row is not None:
+            if row.path == self._added[0].path:
+                self._added.pop(0)
+            return row
+        return self._added.pop(0)
 
     def more(self) -> bool:
         """Whether a row follows."""
@@ -84,7 +102,9 @@ class Rows:
         return row is not None
 
     def take(self, count: int) -> list[Columns]:
-        """At most `count` rows."""
+        """At most `count` rows; those that were added are given by `next`."""
+        if self._added:
+            return []
         taken = [self._returned.popleft() for _ in range(min(count, len(self._returned)))]
         taken.extend(islice(self._rows, count - len(taken)))
         return taken

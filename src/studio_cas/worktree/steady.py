@@ -6,7 +6,8 @@ writer that comes meanwhile waits microseconds. Elsewhere a file must have settl
 must be complete.
 
 A file is read between two stats, and the lease is asked for after the reading: a writer that was there while we read,
-and is gone now, has changed the times, unless it wrote within a tick of the clock; so times must be older than that.
+and is gone now, has changed the times, unless it wrote within a tick of the clock; so times must be older than that
+when the reading begins.
 """
 
 from __future__ import annotations
@@ -42,23 +43,34 @@ def unwritten(file: int) -> bool | None:
     return True
 
 
-def wait_before(file: int) -> int:
-    """How long to wait before reading the open file makes sense, in nanoseconds: a writer has it, or 0."""
+def wait_before(file: int, before: os.stat_result, started_ns: int) -> int:
+    """How long to wait before reading the open file makes sense, in nanoseconds: a writer has it, or had it just now.
+
+    `before`: its stat, asked for after `started_ns`.
+    """
+    if started_ns - touched(before.st_mtime_ns, before.st_ctime_ns, started_ns) <= TICK_NS:
+        return TICK_NS
     return PAUSE_NS if unwritten(file) is False else 0
 
 
-def wait_after(file: int, name: bytes, before: os.stat_result, clock_ns: Callable[[], int] = time.time_ns) -> int:
-    """0 where what was read since the stat `before` is whole; else the nanoseconds to wait before another try."""
+def wait_after(
+    file: int, name: bytes, before: os.stat_result, started_ns: int, clock_ns: Callable[[], int] = time.time_ns
+) -> int:
+    """0 where what was read since the stat `before` is whole; else the nanoseconds to wait before another try.
+
+    `started_ns`: the time just before that stat. A file that was written within a tick of the clock before may have
+    been written after as well, and its times are the same.
+    """
     free = unwritten(file)
     after = os.fstat(file)
     if free is False or not same(before, after):
         return PAUSE_NS
-    now = clock_ns()
-    quiet = now - touched(after.st_mtime_ns, after.st_ctime_ns, now)
+    needed = TICK_NS if free else SETTLE_NS
+    written = touched(after.st_mtime_ns, after.st_ctime_ns, started_ns)
+    if started_ns - written <= needed:
+        return max(1, min(needed, needed - (clock_ns() - written)))
     if free:
-        return 0 if quiet > TICK_NS else TICK_NS
-    if quiet < SETTLE_NS:
-        return SETTLE_NS - max(0, quiet)
+        return 0
     complete = completeness.probe(name, after.st_size, lambda at, length: os.pread(file, length, at))
     return PAUSE_NS if complete is False else 0
 
