@@ -53,3 +53,9 @@ def cpu_of(pid: int) -> float:
     """Return the seconds of processor time that a process took so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def read_by(pid: int) -> int:
+    """Return the bytes that a process read so far with system calls, of files and of anything else."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["rchar"])

@@ -1,4 +1,4 @@
-"""What one cycle reads and writes for each kind of change to a folder of 200 MB; and a tarball a minute beside it."""
+"""What one cycle reads and writes for each kind of change to 200 MB, and to a log of 1 GiB; and a tarball a minute."""
 
 # ruff: noqa: ARG001  # every kind of change is called alike
 
@@ -7,9 +7,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import tarfile
+import time
+from statistics import median
 from typing import TYPE_CHECKING
 
-from harness import KIB, MIB, Bench, pretty, remove
+from daemons import read_by, syncing, versions, wait_for
+from harness import GIB, KIB, MIB, Bench, pretty, remove
 from ours import Studio, chosen_ours
 
 if TYPE_CHECKING:
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 PARTS = 20
 MINUTES = 10
+GROWN = 15
+REST = 1.0
+"""Seconds after which a daemon has done what belongs to a version."""
 
 
 def fill(folder: Path, size: int) -> Path:
@@ -126,10 +132,46 @@ def beside_a_tarball(bench: Bench, tool: Studio, size: int) -> None:
     bench.report.bar("bytes written beside those that changed", (stored - first) / (size // 100 * MINUTES), 1.6, "x")
 
 
+def lines(number: int, size: int) -> bytes:
+    """So many bytes of a log, none of them twice."""
+    values = os.urandom(size // 2).hex()
+    return "".join(f"step {at + number:012d} loss {values[at : at + 60]}\n" for at in range(0, size, 84)).encode()[
+        :size
+    ]
+
+
+def growing(bench: Bench, tool: Studio, size: int) -> None:
+    """A log that grows by a hundredth a minute beside a daemon: what the daemon's process reads, of any file at all."""
+    folder, repo = bench.place("folder"), bench.place("home")
+    folder.mkdir()
+    tool.init(repo)
+    with (folder / "train.log").open("wb") as log:
+        for part in range(100):
+            log.write(lines(part * size, size // 100))
+    with syncing(tool, repo, folder) as daemon:
+        seconds, read = [], []
+        for turn in range(GROWN):
+            time.sleep(REST)
+            before, had = read_by(daemon), versions(repo)
+            with (folder / "train.log").open("ab") as log:
+                log.write(lines(turn, size // 100))
+            began = time.monotonic()
+            seconds.append(wait_for(lambda had=had: versions(repo) > had) - began)  # type: ignore[misc]
+            time.sleep(REST)
+            read.append(read_by(daemon) - before)
+    grown = size // 100
+    note = f"{pretty(grown)} appended; {pretty(round(median(read)))} read in the median, {pretty(max(read))} at most"
+    bench.row("a log that grows, beside a daemon", pretty(size), seconds, note=note)
+    bench.report.bar("a log that grows: bytes read beside those appended", max(read) / grown, 1.2, "x")
+    remove(folder)
+    remove(repo)
+
+
 def main() -> None:
     """Measure one cycle for each kind of change, then ten minutes."""
     with Bench("cycles of a folder", full=200 * MIB, quick=20 * MIB) as bench:
         for tool in chosen_ours(bench, ("studio",)):
+            growing(bench, tool, bench.amount * GIB // (200 * MIB))
             cycles(bench, tool, bench.amount)
             beside_a_tarball(bench, tool, bench.amount)
 
