@@ -63,9 +63,8 @@ class Encoded(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What a worker made of small files: their ids, the places of known ones, and one frame of `fresh` (id, length)."""
+    """What a worker made of small files: the places of known ones, and one frame of `fresh` (id, length)."""
 
-    ids: list[bytes]
     known: dict[bytes, Place]
     fresh: list[tuple[bytes, int]]
     codec: int
@@ -106,7 +105,7 @@ class Ingest:
         self.hooks = HookIndex(store, without)
         self._flights: deque[tuple[int, Future[Any], Callable[[Any], None]]] = deque()
         self._in_flight = 0
-        self._group: list[tuple[bytes, Chunks]] = []
+        self._group: list[tuple[bytes, bytes, Chunks]] = []
         self._group_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
         self._looked_up: threading.Event | None = None
@@ -114,7 +113,7 @@ class Ingest:
     def small(self, data: bytes, chunks: Chunks) -> None:
         """A whole file that is one chunk smaller than the minimum: it shares a frame with its neighbours."""
         chunks.pending += 1
-        self._group.append((data, chunks))
+        self._group.append((digest(data), data, chunks))
         self._group_bytes += len(data)
         if self._group_bytes >= GROUP_SIZE:
             self._send_group()
@@ -266,7 +265,7 @@ class Ingest:
         self._group, self._group_bytes = [], 0
 
         def work() -> Group:
-            return self._encode_group([data for data, _ in group])
+            return self._encode_group([(chunk_id, data) for chunk_id, data, _ in group])
 
         def take(made: Group) -> None:
             places = made.known
@@ -274,7 +273,7 @@ class Ingest:
                 placed = self.data.add(made.parts, made.codec, made.fresh)
                 places |= {chunk_id: place for (chunk_id, _), place in zip(made.fresh, placed, strict=True)}
                 self.new_chunks += len(made.fresh)
-            for chunk_id, (data, chunks) in zip(made.ids, group, strict=True):
+            for chunk_id, data, chunks in group:
                 chunks.ids.append(chunk_id)
                 chunks.lengths.append(len(data))
                 chunks.places.append(places[chunk_id])
@@ -282,15 +281,15 @@ class Ingest:
 
         self._submit(size, work, take)
 
-    def _encode_group(self, pieces: list[bytes]) -> Group:
-        """Hash the files of a group, look them up, and put the new ones into one frame, equal ones once."""
-        ids = [digest(piece) for piece in pieces]
+    def _encode_group(self, pieces: list[tuple[bytes, bytes]]) -> Group:
+        """Look up the files (id, bytes) of a group, and put the new ones into one frame, equal ones once."""
+        ids = [chunk_id for chunk_id, _ in pieces]
         placed = self.data.placed
         known = self._store.catalog.lookup(ids)
         known |= {chunk_id: place for chunk_id in ids if (place := placed.get(chunk_id)) is not None}
-        fresh = {chunk_id: piece for chunk_id, piece in zip(ids, pieces, strict=True) if chunk_id not in known}
+        fresh = {chunk_id: piece for chunk_id, piece in pieces if chunk_id not in known}
         rows = [(chunk_id, len(piece)) for chunk_id, piece in fresh.items()]
-        return Group(ids, known, rows, *self._frame(b"".join(fresh.values())))
+        return Group(known, rows, *self._frame(b"".join(fresh.values())))
 
     def _frame(self, plain: bytes) -> tuple[Codec, list[Buffer]]:
         """One frame of small chunks."""

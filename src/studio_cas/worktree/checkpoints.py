@@ -149,4 +149,4 @@ def _is_whole(path: Path) -> bool:
 
 def _wait(file: int, path: Path) -> int:
     started_ns = time.time_ns()
-    return steady.wait_after(file, os.fsencode(path.name), os.fstat(file), started_ns)
+    return steady.wait_after(file, os.fsencode(path.name), steady.times(os.fstat(file)), started_ns)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.chunking.cdc import cutter
 from studio_cas.chunking.cutting import chunk_lengths
-from studio_cas.chunking.profile import Cutting, Profile, choose, is_append_only
+from studio_cas.chunking.profile import SQLITE_MAGIC, Cutting, Profile, choose, is_append_only
 from studio_cas.ids import digest
 from studio_cas.store.arena import Arena
 from studio_cas.store.ingest import Batch, Chunks
@@ -117,27 +117,41 @@ class FileReader:
     def _attempt(self, file: int, row: Row, earlier: Chunks | None) -> Content | None:
         """The content, or None where the file changed, or may have."""
         started_ns = time.time_ns()
+        name = row.path.rpartition(b"/")[2]
+        grows = is_append_only(name)
+        if row.size < self._config.chunking.minimum and not grows:
+            content = self._small_as_seen(file, row, started_ns, or_database=False)
+            if content:
+                return content
+            os.lseek(file, 0, os.SEEK_SET)
+            started_ns = time.time_ns()
         before = os.fstat(file)
         if (before.st_mtime_ns, before.st_size, before.st_ctime_ns, before.st_ino) != (row[3], row[2], row[4], row[5]):
             found = row_of(row.path, before) if stat.S_ISREG(before.st_mode) else None
             if found is None:
                 return None
             row = found
-        name = row.path.rpartition(b"/")[2]
-        if is_append_only(name):
+        if grows:
             content = self._content(file, name, row, earlier)
             return content if os.fstat(file).st_size >= row.size else None
         if row.size >= sqlite.SMALLEST and sqlite.is_database(file):
             return self._database(file, row, before, started_ns)
         if row.size < self._config.chunking.minimum:
-            data = self._whole(file, row.size)
-            if data is None or self._unsteady(steady.wait_after(file, name, before, started_ns)):
-                return None
-            return self._small(row, data)
+            return self._small_as_seen(file, row, started_ns)
         if self._unsteady(steady.wait_before(file, before, started_ns)):
             return None
         content = self._content(file, name, row, None)
-        return None if self._unsteady(steady.wait_after(file, name, before, started_ns)) else content
+        return None if self._unsteady(steady.wait_after(file, name, steady.times(before), started_ns)) else content
+
+    def _small_as_seen(self, file: int, row: Row, started_ns: int, *, or_database: bool = True) -> Content | None:
+        """The content of a small file that is still as `row` says, as most are; else None."""
+        data = self._whole(file, row.size)
+        if data is None or (data.startswith(SQLITE_MAGIC) and not or_database):
+            return None
+        name = row.path.rpartition(b"/")[2]
+        if self._unsteady(steady.wait_after(file, name, row[2:5], started_ns)):
+            return None
+        return self._small(row, data)
 
     def _database(self, file: int, row: Row, before: os.stat_result, started_ns: int) -> Content | None:
         """The content of a database, and in `sides` what belongs to it; None where it was written meanwhile."""

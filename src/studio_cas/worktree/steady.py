@@ -53,17 +53,22 @@ def wait_before(file: int, before: os.stat_result, started_ns: int) -> int:
     return PAUSE_NS if unwritten(file) is False else 0
 
 
-def wait_after(
-    file: int, name: bytes, before: os.stat_result, started_ns: int, clock_ns: Callable[[], int] = time.time_ns
-) -> int:
-    """0 where what was read since the stat `before` is whole; else the nanoseconds to wait before another try.
+def times(status: os.stat_result) -> tuple[int, int, int]:
+    """What tells whether a file was written between two stats of it, as far as stat can tell."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
-    `started_ns`: the time just before that stat. A file that was written within a tick of the clock before may have
+
+def wait_after(
+    file: int, name: bytes, before: tuple[int, int, int], started_ns: int, clock_ns: Callable[[], int] = time.time_ns
+) -> int:
+    """0 where what was read since `before`, its `times`, is whole; else the nanoseconds to wait before another try.
+
+    `started_ns`: a time before the reading. A file that was written within a tick of the clock before may have
     been written after as well, and its times are the same.
     """
     free = unwritten(file)
     after = os.fstat(file)
-    if free is False or not same(before, after):
+    if free is False or before != times(after):
         return PAUSE_NS
     needed = TICK_NS if free else SETTLE_NS
     written = touched(after.st_mtime_ns, after.st_ctime_ns, started_ns)
@@ -81,12 +86,3 @@ def touched(mtime_ns: int, ctime_ns: int, now_ns: int) -> int:
     The time of the last change of the inode cannot be set; it moves with every write.
     """
     return ctime_ns if mtime_ns > now_ns else max(mtime_ns, ctime_ns)
-
-
-def same(before: os.stat_result, after: os.stat_result) -> bool:
-    """Whether nothing was written between two stats of one open file, as far as stat can tell."""
-    return (
-        before.st_mtime_ns == after.st_mtime_ns
-        and before.st_size == after.st_size
-        and before.st_ctime_ns == after.st_ctime_ns
-    )
