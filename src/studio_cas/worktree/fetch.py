@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LOCAL_WORKERS = max(2, min(8, os.cpu_count() or 2))
 REMOTE_WORKERS = 32
+FEW = 4  # chunks of one frame: with more they are small files, and threads that write those side by side are slower than one
 IN_FLIGHT = 64 * 1024 * 1024
 SMALL_BATCH = 256
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -216,6 +217,7 @@ class Fetcher:
         self._flights: deque[tuple[int, Future[int]]] = deque()
         self._in_flight = 0
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self.bytes_fetched = 0
         self.bytes_written = 0
 
@@ -276,6 +278,11 @@ class Fetcher:
             target: Any = frame.wanted[0].target
             message = f"{self._name}: {os.fsdecode(target[0].path)}: pack {read.pack.hex()} is damaged ({error})"
             raise CorruptError(message) from error
+        with self._turn if len(frame.wanted) > FEW else nullcontext():
+            return self._write(read, frame, plain)
+
+    def _write(self, read: RangeRead, frame: plan.FrameRead, plain: memoryview) -> int:
+        """Verify the chunks of a frame, and write them."""
         written = 0
         for chunk_id, inner, length, target in frame.wanted:
             piece = plain[inner : inner + length]
