@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 
 GARBAGE_THRESHOLD = 100_000  # rows of files are many and hold no cycles: 700, the default, costs 5 to 8 % of a capture
 INTERRUPTED = 130
+STARTERS = ("run", "rerun")  # commands that start a person's own program, whose environment is theirs
 
 
 def main() -> None:
     """Run the command line of this process, and exit. A Ctrl-C ends it quietly, whenever it comes."""
     try:
         gc.set_threshold(GARBAGE_THRESHOLD)
+        if not set(STARTERS) & set(
+            sys.argv[1:2]
+        ):  # numpy's threads for matrices would spin for 0.1 s, and have no work
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         from studio_cas.cli import streams
 
         streams.open_missing()
