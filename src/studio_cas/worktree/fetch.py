@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LOCAL_WORKERS = max(2, min(8, os.cpu_count() or 2))
 REMOTE_WORKERS = 32
-FEW = 4  # chunks of one frame: with more they are small files, and threads that write those side by side are slower than one
+FEW = 4  # chunks of a frame; with more they are small files, which threads side by side write more slowly than one
 IN_FLIGHT = 64 * 1024 * 1024
 SMALL_BATCH = 256
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -283,6 +283,7 @@ class Fetcher:
 
     def _write(self, read: RangeRead, frame: plan.FrameRead, plain: memoryview) -> int:
         """Verify the chunks of a frame, and write them."""
+        target: Any
         written = 0
         for chunk_id, inner, length, target in frame.wanted:
             piece = plain[inner : inner + length]
