@@ -135,6 +135,10 @@ def test_include_and_exclude_choose_files(terminal, weights):
     terminal.ok("pull", "exp/w", "some", "--include", "*.txt", "--include", "*.json", "--exclude", "notes*")
     found = [path.name for path in (terminal.folder / "some").rglob("*") if path.is_file()]
     assert found == ["config.json"]
+    refused = terminal.fails(4, "pull", "exp/w", "none", "--include", "*.pt")
+    assert "exp/w@1 has nothing that fits --include '*.pt'; nothing was written" in refused.err
+    terminal.fails(4, "pull", "exp/w/notes.txt", "none", "--include", "*.pt")
+    assert not (terminal.folder / "none").exists()
 
 
 def test_a_destination_with_other_content_needs_force(terminal, weights):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 import tracemalloc
 from array import array
@@ -13,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from studio_cas.chunking import tensor
+from studio_cas.chunking.cdc import cutter, exact_cutter
 from studio_cas.codec import frames, planes, zstd
 from studio_cas.codec.choose import Codec
 from studio_cas.errors import CorruptError, StoreUnavailableError
@@ -158,6 +160,10 @@ def test_a_document_that_is_too_long_is_not_parsed(what):
         {"chunking": {"maximum": 2**40}},
         {"chunking": {"fixed": 0}},
         {"chunking": {"average": 1.5}},
+        {"chunking": {"average": 1024 * 1024 + 1, "maximum": 4 * 1024 * 1024}},  # there is no mask for it
+        {"chunking": {"minimum": 256, "average": 1023}},
+        {"chunking": {"minimum": 256, "average": 1024, "maximum": 4095}},
+        {"chunking": {"minimum": 255}},
     ],
 )
 def test_a_store_that_no_file_can_be_cut_for_is_corrupt(change):
@@ -166,6 +172,19 @@ def test_a_store_that_no_file_can_be_cut_for_is_corrupt(change):
         row[name] = {**row[name], **value} if isinstance(value, dict) else value
     with pytest.raises(CorruptError, match=r"format\.json"):
         store_config.decode(json.dumps(row).encode())
+
+
+@pytest.mark.parametrize(
+    "sizes", [(256, 1024, 4096), (1023, 1024, 4096), (256, 2**20, 2**24), (2**20 - 1, 2**20, 2**24)]
+)
+def test_files_can_be_cut_for_every_store_that_is_not(sizes):
+    """Also logs, which are cut finer; and without the fast library as with it."""
+    row = json.loads(store_config.encode(store_config.new_config()))
+    row["chunking"] |= dict(zip(("minimum", "average", "maximum"), sizes, strict=True))
+    chunking = store_config.decode(json.dumps(row).encode()).chunking
+    content = memoryview(random.Random(1).randbytes(100_000))
+    for parameters in (chunking, chunking.finer()):
+        assert cutter(parameters)(content) == exact_cutter(parameters)(content)
 
 
 @pytest.mark.parametrize("change", [{"format": 2}, {"hash": "sha256"}, {"features": ["new"]}, {"format": 10**18}])

@@ -144,8 +144,26 @@ def test_include_and_exclude_choose_files(store, version, work, out):
     assert snapshot(out / "a").keys() == small | {b"sub", b"tiny"}
     materialise(store, version, out / "b", exclude=["sub/"])
     assert snapshot(out / "b").keys() == {b"big", b"tiny", b"link"}
-    materialise(store, version, out / "c", include=["nothing-like-it"])
-    assert snapshot(out / "c") == {}
+
+
+@pytest.mark.parametrize(
+    "wish", [{"include": ["nothing-like-it"]}, {"exclude": ["*"]}, {"path": b"tiny", "include": ["big"]}]
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_patterns_that_leave_nothing_write_nothing(store, version, out, wish, dry_run):
+    with pytest.raises(NotFoundError, match=r"nothing that fits --(in|ex)clude '.*'; nothing was written"):
+        materialise(store, version, out / "here", dry_run=dry_run, **wish)
+    assert os.listdir(out) == []
+
+
+def test_patterns_are_asked_for_a_single_file_as_well(store, work, out):
+    fill(work)
+    version = capture(store, work / "tiny", "exp", "file").version
+    with pytest.raises(NotFoundError, match="nothing that fits"):
+        materialise(store, version, out / "tiny", include=["*.pt"])
+    assert os.listdir(out) == []
+    materialise(store, version, out / "tiny", include=["tin*"])
+    assert (out / "tiny").read_bytes() == (work / "tiny").read_bytes()
 
 
 def test_a_part_can_become_the_whole_and_the_whole_a_part(store, version, work, here):

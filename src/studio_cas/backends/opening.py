@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from studio_cas.backends.metered import Metered
+from studio_cas.backends.tilde import expanded
 from studio_cas.errors import StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _local(path: str) -> Backend:
     if not path:
         message = f"the store has no name; what works: {SCHEMES}"
         raise UsageError(message)
-    return Metered(LocalBackend(Path(path).expanduser()))
+    return Metered(LocalBackend(Path(expanded(path))))
 
 
 def _memory(name: str) -> MemoryBackend:
@@ -169,4 +170,4 @@ def _s3(
 
 
 def _file(credentials: str | os.PathLike[str] | None) -> Path | None:
-    return Path(credentials).expanduser() if credentials else None
+    return Path(expanded(os.fspath(credentials))) if credentials else None

@@ -43,7 +43,7 @@ def local_path(text: str, what: str) -> Path:
     """A path of this machine, `~` expanded. Raises UsageError where it is empty, or names the home of nobody."""
     if not text:
         raise UsageError(f"{what} is empty: write a path, or . for this folder")
-    from studio_cas.config.home import expanded
+    from studio_cas.backends.tilde import expanded
 
     return Path(expanded(text))
 

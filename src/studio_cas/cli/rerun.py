@@ -50,7 +50,7 @@ def rerun(
     What differs between the recorded Python environment and the one here is said, and not mended. The exit code is the
     script's, as with studio run.
     """
-    from studio_cas.config.home import expanded
+    from studio_cas.backends.tilde import expanded
     from studio_cas.experiment.environment import active_python
     from studio_cas.experiment.repeating import Wish, fetch, fresh_folder
     from studio_cas.experiment.runner import run

@@ -141,7 +141,7 @@ def _request(arguments: Arguments, captures: tuple[CaptureSpec, ...], config: Co
 
 def _command(arguments: Arguments, python: str) -> tuple[str, ...]:
     """The words to execute. Raises where there is no such script or program: nothing has been made by then."""
-    from studio_cas.config.home import expanded
+    from studio_cas.backends.tilde import expanded
 
     first = expanded(arguments.command[0])
     rest = arguments.command[1:]

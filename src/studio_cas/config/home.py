@@ -6,25 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import UsageError
+from studio_cas.backends.tilde import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOME_VARIABLE = "STUDIOML_HOME"
-
-
-def expanded(path: str) -> str:
-    """`path` with the home folder for a `~` at its begin. Raises UsageError where there is none."""
-    result = os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser raises what is no StudioError
-    if not (path.startswith("~") and result.startswith("~")):
-        return result
-    user = path.partition("/")[0].removeprefix("~")
-    if user:
-        raise UsageError(f"{path}: there is no user {user}; a folder with such a name is written ./{path}")
-    raise UsageError(
-        f"{path}: this user has no home folder: set HOME, or STUDIOML_HOME, to a folder that can be written"
-    )
 
 
 def studio_home(environ: Mapping[str, str] | None = None) -> Path:

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio_cas.backends.tilde import expanded
 from studio_cas.config.durations import parse_duration
-from studio_cas.config.home import HOME_VARIABLE, default_store, expanded, studio_home
+from studio_cas.config.home import HOME_VARIABLE, default_store, studio_home
 from studio_cas.config.settings import DEFAULT_ARTIFACTS, VARIABLES, Config, Storage
 from studio_cas.config.sizes import parse_size
 from studio_cas.config.spelling import check_keys, did_you_mean

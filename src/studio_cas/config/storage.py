@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio_cas.config.home import expanded
+from studio_cas.backends.tilde import expanded
 from studio_cas.config.settings import Storage
 from studio_cas.config.spelling import check_keys, did_you_mean
 from studio_cas.errors import ConfigError

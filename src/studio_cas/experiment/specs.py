@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio_cas.config.home import expanded
+from studio_cas.backends.tilde import expanded
 from studio_cas.errors import UsageError
 from studio_cas.formats.keys import check_name
 

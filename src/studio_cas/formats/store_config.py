@@ -20,7 +20,13 @@ FORMAT_NUMBER = 1
 HASH = "blake3-256"
 CHUNKER = "fastcdc-64-nc2"
 SIZE_LIMIT = 1024 * 1024
-SMALLEST_CHUNK = 64
+SMALLEST = {
+    "minimum": 256,
+    "average": 1024,
+    "maximum": 4096,
+    "fixed": 64,
+}  # logs are cut with a quarter of the first three
+LARGEST_AVERAGE = 1024 * 1024  # beyond it there is no mask: docs/format.md, section 11
 _STORE_ID = re.compile(r"[0-9a-f]{32}")
 KNOWN_FEATURES: frozenset[str] = frozenset()
 INLINE_LIMIT = 1024
@@ -81,11 +87,11 @@ def _store_id(value: object) -> str:
 
 def _chunking(row: dict[str, Any]) -> ChunkingParameters:
     """Sizes that files can be cut with: each large enough to go on, and small enough for memory."""
-    sizes = [_at_most(CHUNK_SIZE_LIMIT, row[name]) for name in ("minimum", "average", "maximum", "fixed")]
-    minimum, average, maximum, fixed = sizes
+    sizes = {name: _at_most(CHUNK_SIZE_LIMIT, row[name]) for name in SMALLEST}
+    minimum, average, maximum, fixed = sizes.values()
     tensor = _at_most(CHUNK_SIZE_LIMIT - minimum, row.get("tensor", 0))
-    usable = SMALLEST_CHUNK <= minimum < average < maximum and fixed >= SMALLEST_CHUNK
-    if not usable or 0 < tensor < SMALLEST_CHUNK:
+    too_small = any(size < SMALLEST[name] for name, size in sizes.items()) or 0 < tensor < SMALLEST["fixed"]
+    if too_small or not minimum < average < maximum or average > LARGEST_AVERAGE:
         raise ValueError(f"files cannot be cut into pieces of {minimum}, {average}, {maximum}, {fixed}, {tensor} bytes")
     return ChunkingParameters(minimum, average, maximum, fixed, tensor)
 

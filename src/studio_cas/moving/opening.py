@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from studio_cas.config.home import expanded
+from studio_cas.backends.tilde import expanded
 from studio_cas.config.opening import backend_of
 from studio_cas.config.storage import storage_beside
 from studio_cas.errors import NotFoundError, UsageError

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from studio_cas.backends.tilde import expanded
 from studio_cas.errors import (
     NotFoundError,
     ObjectExistsError,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def studio_home() -> Path:
-    """`$STUDIOML_HOME`, or `~/.studioml`."""
-    return Path(os.environ.get("STUDIOML_HOME") or "~/.studioml").expanduser().absolute()
+    """`$STUDIOML_HOME`, or `~/.studioml`. Raises UsageError where there is no home."""
+    return Path(expanded(os.environ.get("STUDIOML_HOME") or "~/.studioml")).absolute()
 
 
 def probed_stores(home: Path) -> Path:

@@ -50,7 +50,7 @@ def materialise(
 
     A version of a single file, or a `path` that names a file, is written to the file `dest`, or into it where it is a
     folder. Raises ConflictError where `dest` holds something else (unless `force`), CorruptError and RefusedError
-    before a wrong byte is written, NoSpaceError, NotFoundError (no such path).
+    before a wrong byte is written, NoSpaceError, NotFoundError (no such path, or the patterns leave nothing).
     """
     pull = Pull(store, version, Selection(path, include, exclude), links, progress or Silent())
     dest = Path(os.path.abspath(dest))  # noqa: PTH100 (a link at the end is the destination itself)
@@ -65,6 +65,7 @@ def materialise(
 
 def _materialise(pull: Pull, dest: Path, *, force: bool, dry_run: bool) -> MaterialiseResult:
     single = pull.single_name()
+    pull.check_wanted()
     if single is not None:
         base = os.fsdecode(single.rpartition(b"/")[2])
         return to_file(pull, dest / base if dest.is_dir() else dest, single, force=force, dry_run=dry_run)

@@ -88,6 +88,16 @@ class Pull:
         message = f"{self.version.name} has no path {os.fsdecode(wanted)!r}: `studio ls {self.version.name}` lists them"
         raise NotFoundError(message)
 
+    def check_wanted(self) -> None:
+        """Raises NotFoundError where patterns leave nothing to write."""
+        if not self.selection.filtered:
+            return
+        for _, leaf in self.tree.leaves():
+            for path, attribute in zip(leaf.paths, leaf.attributes, strict=True):
+                if self.selection.name(path, folder=attribute & KIND_MASK == EntryKind.FOLDER) is not None:
+                    return
+        raise NotFoundError(f"{self.version.name} has nothing that fits {self.selection.patterns}; nothing was written")
+
     def names(self, leaf: Leaf, checker: PathOrder) -> list[tuple[int, bytes]]:
         """Position and new name of the entries of `leaf` that are wanted. Raises RefusedError."""
         names = []

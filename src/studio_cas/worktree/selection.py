@@ -21,6 +21,9 @@ class Selection:
         self._exclude = _matcher(exclude)
         self.everything = not (path or include or exclude)
         self.filtered = bool(include or exclude)
+        self.patterns = " ".join(
+            [*(f"--include {word!r}" for word in include), *(f"--exclude {word!r}" for word in exclude)]
+        )
 
     def name(self, path: bytes, *, folder: bool) -> bytes | None:
         """The path to write `path` to, relative to the destination; None where it is not wanted.
@@ -28,11 +31,11 @@ class Selection:
         The selected file itself becomes its base name; the selected folder itself is the destination.
         """
         if self.path:
-            if path == self.path:
-                return None if folder else path.rpartition(b"/")[2]
-            if not path.startswith(self._prefix):
+            if path == self.path and folder:
                 return None
-            path = path[len(self._prefix) :]
+            if path != self.path and not path.startswith(self._prefix):
+                return None
+            path = path.rpartition(b"/")[2] if path == self.path else path[len(self._prefix) :]
         if self.filtered and not self._matches(path, folder=folder):
             return None
         return path
