@@ -58,6 +58,41 @@ def test_one_version_or_all_of_an_artifact(terminal, pushed):
     assert terminal.ok("cat", "exp/w@1/notes.txt", "--store", "other").out == "loss 0.5\n"
 
 
+def test_a_dry_run_says_what_a_copy_would_move(terminal, pushed):
+    foreseen = terminal.ok("copy", "--mirror", "other", "--dry-run", "--json").json
+    assert not (terminal.folder / "other").exists()
+    assert "nothing done" in terminal.ok("copy", "exp", "other", "--dry-run").out
+    assert not (terminal.folder / "other").exists()
+    copied = terminal.ok("copy", "--mirror", "other", "--json").json
+    assert {one["state"] for one in foreseen["versions"]} == {"missing"}
+    names = ("experiment", "tag", "version", "size")
+    assert [[one[name] for name in names] for one in foreseen["versions"]] == [
+        [one[name] for name in names] for one in copied["versions"]
+    ]
+    assert (foreseen["dry_run"], foreseen["records"]) == (True, copied["records"])
+    (terminal.folder / "more").write_bytes(os.urandom(300_000))
+    terminal.ok("push", terminal.folder / "more", "alone/more")
+    out = terminal.ok("copy", "--mirror", "other", "--dry-run").out
+    assert "alone/more@1: 293.0 KiB, 293.0 KiB to copy" in out
+    assert (
+        "1 version to copy, 4 there already; 293.0 KiB of data, now in 1 pack; 0 records of runs; nothing done" in out
+    )
+    assert terminal.ok("ls", "alone", "--store", "other", "--json").json == [
+        one for one in terminal.ok("ls", "alone", "--json").json if one["tag"] == "notes"
+    ]
+
+
+def test_a_dry_run_counts_records_and_tells_of_another_owner(terminal, pushed):
+    (terminal.folder / "hello.py").write_text("print('hello')\n")
+    terminal.ok("run", "-e", "lr", "hello.py")
+    foreseen = terminal.ok("copy", "lr", "other", "--dry-run", "--json").json["records"]
+    assert foreseen == terminal.ok("copy", "lr", "other", "--json").json["records"] > 0
+    assert terminal.ok("copy", "lr", "other", "--dry-run", "--json").json["records"] == 0
+    terminal.ok("push", pushed / "deep", "exp/other", "--store", "other", STUDIOML_USER="bob")
+    assert "belongs to bob" in terminal.fails(6, "copy", "exp", "other", "--dry-run").err
+    terminal.ok("copy", "exp", "other", "--dry-run", "--join")
+
+
 def test_a_run_goes_along_with_its_record(terminal, pushed):
     (terminal.folder / "hello.py").write_text("print('hello')\n")
     terminal.ok("run", "-e", "lr", "hello.py")

@@ -16,6 +16,7 @@ from studio_cas.formats import experiment as formats
 from studio_cas.formats.experiment import Created, Ended, Owner
 from studio_cas.formats.spec import parse_spec
 from studio_cas.moving.copying import copy_version
+from studio_cas.moving.foreseeing import Forecast, foresee_scope
 from studio_cas.moving.mirroring import Scope, copy_scope
 from studio_cas.moving.wanted import WHOLE_FROM
 from studio_cas.store import versions
@@ -67,6 +68,30 @@ def test_a_copy_is_the_same_version(store, other, work, tmp_path):
     assert replace(found, **{name: getattr(version, name) for name in changed}) == version
     assert pulled(other, "exp/tag", tmp_path) == snapshot(work)
     assert packs_of(store).isdisjoint(packs_of(other))
+
+
+def test_what_would_be_copied_is_what_is(store, other, work):
+    """Of two versions each piece is counted once; nothing is written by looking."""
+    capture(store, work, "exp", "tag")
+    (work / "large.bin").write_bytes((work / "large.bin").read_bytes() + os.urandom(1_000_000))
+    capture(store, work, "exp", "tag")
+
+    def foresee(target):
+        told, forecast = [], Forecast()
+        foresee_scope(store, target, Scope("exp", every=True), forecast, tell=told.append)
+        return [(one.source_number, one.state) for one in told], forecast.data
+
+    states, nowhere = foresee(None)
+    assert states == [(1, "missing"), (2, "missing")]
+    before = [found.key for found in other.backend.list("")]
+    states, data = foresee(other)
+    assert [found.key for found in other.backend.list("")] == before
+    assert (data.stored, data.packs) == (nowhere.stored, nowhere.packs)
+    added = copy_scope(store, other, Scope("exp", parse_spec("exp/tag@1"))).versions[0].stored
+    states, rest = foresee(other)
+    assert states == [(1, "there"), (2, "missing")]
+    assert 1_000_000 <= rest.stored < 2_000_000
+    assert added == pytest.approx(data.stored - rest.stored, rel=0.02)
 
 
 def test_what_is_there_is_not_copied_again(store, other, work):

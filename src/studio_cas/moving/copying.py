@@ -55,13 +55,13 @@ class CopiedVersion:
     """What became of version `source_number` of an artifact. `number`: its number in the target, 0 where it failed.
 
     `size` in plain bytes; `stored`: bytes that were added to the target; `packs`: how many were copied whole; `reason`:
-    why it failed.
+    why it failed. "missing" is what a copy would copy.
     """
 
     experiment: str
     tag: str
     source_number: int
-    state: Literal["copied", "there", "failed"]
+    state: Literal["copied", "there", "failed", "missing"]
     number: int = 0
     size: int = 0
     stored: int = 0
@@ -93,6 +93,29 @@ def copy_version(source: Store, target: Store, version: Version, progress: Progr
                 target.catalog.forget(without)
     message = f"{version.name}: packs of {target.url} were removed while they were used, {COMMIT_ATTEMPTS} times"
     raise TransientError(f"{message}: try again")
+
+
+def missing_chunks(source: Store, target: Store | None, version: Version) -> int | Iterator[list[Place]]:
+    """Where the chunks lie that a copy of `version` would read, leaf by leaf; or its number, where it is there already.
+
+    `target` is None where there is no such store yet.
+    """
+    if target is None:
+        return _every_chunk(source, version)
+    there = _counterpart(target, version)
+    return there.number if there is not None else _missing_chunks(source, target, version)
+
+
+def _every_chunk(source: Store, version: Version) -> Iterator[list[Place]]:
+    with named(version):
+        for _, leaf in TreeReader(source, version).leaves():
+            yield leaf.places
+
+
+def _missing_chunks(source: Store, target: Store, version: Version) -> Iterator[list[Place]]:
+    with closing(_Copy(source, target, version, Silent(), damage.known(target))) as work, named(version):
+        for missing in work.missing():
+            yield [place for place, _ in missing]
 
 
 def _counterpart(target: Store, version: Version) -> Version | None:
@@ -161,6 +184,13 @@ class _Copy:
 
     def _plan(self) -> WantedChunks:
         wanted = WantedChunks()
+        for missing in self.missing():
+            for place, length in missing:
+                wanted.add(place, length)
+        return wanted
+
+    def missing(self) -> Iterator[list[tuple[Place, int]]]:
+        """Of each leaf the chunks that the target lacks: where they lie, and their plain lengths."""
         for index, row in enumerate(self._tree.root.leaves):
             if self._is_there(row):
                 continue
@@ -168,10 +198,8 @@ class _Copy:
             self._parent.learn(leaf.paths[0])
             self._parent.learn(leaf.paths[-1])
             known = self._known(leaf.ids)
-            for chunk_id, length, place in zip(leaf.ids, leaf.lengths, leaf.places, strict=True):
-                if chunk_id not in known:
-                    wanted.add(place, length)
-        return wanted
+            chunks = zip(leaf.ids, leaf.lengths, leaf.places, strict=True)
+            yield [(place, length) for chunk_id, length, place in chunks if chunk_id not in known]
 
     def _is_there(self, row: LeafRow) -> bool:
         """Whether the target's latest version has this very leaf, and it may be used as it lies."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from studio_cas.backends.base import Backend
-    from studio_cas.formats.experiment import Created, Ended, Started
+    from studio_cas.formats.experiment import Created, Ended, Owner, Started
 
 LATER = ("started", "stop", "ended")
 
@@ -31,10 +31,41 @@ def copy_owner(source: Backend, target: Backend, experiment: str, *, join: bool)
     try:
         records.claim(target, owner, join=join)
     except ConflictError as error:
-        current = records.read_owner(target, experiment)
-        other = current.user if current else "somebody else"
-        message = f"in {target.url} the experiment {experiment} belongs to {other}, and here to {owner.user}"
-        raise ConflictError(f"{message}: copy to another store, or add to it with --join") from error
+        raise _belongs(target, experiment, records.read_owner(target, experiment), owner) from error
+
+
+def check_owner(source: Backend, target: Backend, experiment: str, *, join: bool) -> None:
+    """Raises ConflictError where `copy_owner` would, and claims nothing."""
+    owner, current = records.read_owner(source, experiment), records.read_owner(target, experiment)
+    if owner is not None and current is not None and current.user != owner.user and not join:
+        raise _belongs(target, experiment, current, owner)
+
+
+def _belongs(target: Backend, experiment: str, current: Owner | None, owner: Owner) -> ConflictError:
+    other = current.user if current else "somebody else"
+    message = f"in {target.url} the experiment {experiment} belongs to {other}, and here to {owner.user}"
+    return ConflictError(f"{message}: copy to another store, or add to it with --join")
+
+
+def missing_records(source: Backend, target: Backend | None, experiment: str) -> int:
+    """How many records of attempts `copy_attempts` would create; `target` is None where there is no such store."""
+    there = _attempts(target, experiment) if target is not None else []
+    count = 0
+    for attempt in _attempts(source, experiment):
+        found = next((one for one in there if _same(one, attempt)), None)
+        count += found is None
+        for name in LATER:
+            has = _holds(source, attempt, name)
+            count += has and (target is None or found is None or not _holds(target, found, name))
+    return count
+
+
+def _holds(backend: Backend, attempt: Created, name: str) -> bool:
+    try:
+        backend.stat(formats.attempt_key(attempt.experiment, attempt.attempt, name))
+    except NotFoundError:
+        return False
+    return True
 
 
 def copy_attempts(

@@ -52,13 +52,12 @@ def copy_scope(
 
     Raises ConflictError where the experiment belongs to somebody else in the target, and what the stores raise.
     """
-    if source.config.store_id == target.config.store_id:
-        raise UsageError(f"{target.url} is the store that is copied from: name another one")
+    check_stores(source, target)
     report = CopyReport()
     if scope.spec is not None:  # first: whether there is what was asked for
         versions.resolve_spec(source, scope.spec)
     copy_owner(source.backend, target.backend, scope.experiment, join=join)
-    for tag, number in _wanted(source, scope):
+    for tag, number in wanted_versions(source, scope):
         try:
             version = versions.read(source, scope.experiment, tag, number)
             copied = copy_version(source, target, version, progress)
@@ -76,7 +75,13 @@ def copy_scope(
     return report
 
 
-def _wanted(source: Store, scope: Scope) -> Iterator[tuple[str, int]]:
+def check_stores(source: Store, target: Store | None) -> None:
+    """Raises UsageError where both are the same."""
+    if target is not None and source.config.store_id == target.config.store_id:
+        raise UsageError(f"{target.url} is the store that is copied from: name another one")
+
+
+def wanted_versions(source: Store, scope: Scope) -> Iterator[tuple[str, int]]:
     """Tags and numbers of versions, the oldest of a tag first."""
     if scope.spec is not None and not scope.every:
         yield scope.spec.tag, versions.resolve_spec(source, scope.spec).number
