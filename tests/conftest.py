@@ -6,6 +6,7 @@ import signal
 import tempfile
 
 import pytest
+from tests.privilege import OPTION, create_only, create_only_bucket, move_folders_to
 
 from studio_cas.testing import gcs_emulator as emulator
 from studio_cas.testing import s3_server as s3
@@ -13,18 +14,34 @@ from studio_cas.testing import s3_server as s3
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--least-privilege",
+        OPTION,
         action="store_true",
-        help="run the command line on a bucket whose credential may create, read and list, and nothing else",
+        help="run what works with a store on a bucket whose credential may create, read and list, and nothing else",
     )
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--least-privilege"):
+    if create_only(config):
         skip = pytest.mark.skip(reason="needs a store in a folder, or the right to delete")
         for item in items:
             if item.get_closest_marker("own_store"):
                 item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def _create_only_bucket(request):
+    if not create_only(request.config):
+        yield None
+        return
+    with create_only_bucket() as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def _least_privilege(request, _create_only_bucket):
+    """With `--least-privilege`, stores in folders are in a bucket."""
+    if _create_only_bucket is not None and not request.path.is_relative_to(request.config.rootpath / "tests/backends"):
+        move_folders_to(_create_only_bucket, request.getfixturevalue("monkeypatch"))
 
 
 BYTECODE = pytest.StashKey[str]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from tests.privilege import create_only
 
 from studio_cas.backends.memory import MemoryBackend
 from studio_cas.experiment import records
@@ -19,8 +20,9 @@ STARTED = Started(1001.0, "laptop", 7, "linux", "/bin/python", "3.11.2")
 
 
 @pytest.fixture
-def store(tmp_path):
-    with open_store(MemoryBackend(), home=tmp_path / "home") as store:
+def store(request, tmp_path):
+    where = tmp_path / "store" if create_only(request.config) else MemoryBackend()
+    with open_store(where, home=tmp_path / "home") as store:
         yield store
 
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from tests.privilege import create_only, url_of
 from tests.reliability.daemons import Machine
 
 from studio_cas.store.store import open_store
@@ -45,8 +46,10 @@ def open_to_all(tmp_path):
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(request, tmp_path):
     """A home and a store, and the daemons that a test starts there."""
     made = Machine(tmp_path)
+    if create_only(request.config):
+        made.environment["STUDIOML_STORE"] = url_of(made.store)
     yield made
     made.close()

@@ -7,16 +7,19 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio_cas.errors import StoreUnavailableError
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import latest, list_versions
 from studio_cas.worktree.listing import entries, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
+
+    from studio_cas.store.store import Store
 
 PATIENCE = 90.0
 """Seconds after which a condition will never hold; the machine may be busy."""
@@ -91,11 +94,20 @@ class Machine:
 
     def number(self, name: str) -> int:
         """The number of the latest version of `exp/tag`; 0 where there is none."""
-        if not (self.store / "format.json").exists():
-            return 0
-        with open_store(self.store, home=self.base / "reader", create=False) as store:
-            found = latest(store, *name.split("/"))
+        with self.reader() as store:
+            found = latest(store, *name.split("/")) if store else None
         return found.number if found else 0
+
+    @contextmanager
+    def reader(self) -> Iterator[Store | None]:
+        """The store, opened beside the daemons; None where there is none yet."""
+        try:
+            opened = open_store(self.store, home=self.base / "reader", create=False)
+        except StoreUnavailableError:
+            yield None
+            return
+        with opened as store:
+            yield store
 
     def content(self, name: str) -> dict[str, bytes]:
         """The files of the latest version of `exp/tag`."""
@@ -104,10 +116,8 @@ class Machine:
 
     def contents(self, name: str) -> Generator[dict[str, bytes]]:
         """The files of every version of `exp/tag`, the newest first; one version at a time is held in memory."""
-        if not (self.store / "format.json").exists():
-            return
-        with open_store(self.store, home=self.base / "reader", create=False) as store:
-            for version in list_versions(store, *name.split("/")):
+        with self.reader() as store:
+            for version in list_versions(store, *name.split("/")) if store else ():
                 yield {
                     os.fsdecode(entry.path): b"".join(read_file(store, version, entry.path))
                     for entry in entries(store, version)

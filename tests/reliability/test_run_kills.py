@@ -8,11 +8,13 @@ import signal
 import subprocess
 import termios
 import time
+from contextlib import closing
 
 import pytest
+from tests.privilege import create_only, url_of
 from tests.reliability.daemons import Machine, wait_until
 
-from studio_cas.backends.local import LocalBackend
+from studio_cas.backends.opening import open_backend
 from studio_cas.experiment.records import read_attempt
 from studio_cas.sync.journal import Journal
 from studio_cas.sync.processes import Process
@@ -83,7 +85,8 @@ class Runs(Machine):
 
     def record(self):
         """What the store knows of the run."""
-        return read_attempt(LocalBackend(self.store), "exp", 1, time.time())
+        with closing(open_backend(str(self.store))) as backend:
+            return read_attempt(backend, "exp", 1, time.time())
 
     def ended(self):
         """The record of the end, once it is there."""
@@ -91,8 +94,10 @@ class Runs(Machine):
 
 
 @pytest.fixture
-def runs(tmp_path):
+def runs(request, tmp_path):
     made = Runs(tmp_path)
+    if create_only(request.config):
+        made.environment["STUDIOML_STORE"] = url_of(made.store)
     yield made
     pid = made.script()
     made.close()
