@@ -9,6 +9,12 @@ from tests.reliability.daemons import Machine
 from studio_cas.store.store import open_store
 
 
+@pytest.fixture(autouse=True)
+def children_report_no_lines(monkeypatch):
+    """They run what the children of other tests run, most are killed before they could tell it, and it costs time."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture
 def home(tmp_path):
     return tmp_path / "home"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from studio_cas.errors import StoreUnavailableError
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import latest, list_versions
+from studio_cas.sync.journal import ENDED
+from studio_cas.sync.overview import overview
 from studio_cas.worktree.listing import entries, read_file
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Machine:
     def __init__(self, base: Path) -> None:
         self.base = base
         self.home, self.store = base / "home", base / "store"
+        self.prefix: tuple[str, ...] = ()  # of every command
         self.processes: list[subprocess.Popen[bytes]] = []
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("STUDIO", "GOOGLE"))}
         self.environment = {
@@ -52,7 +55,7 @@ class Machine:
         }
 
     def command(self, *arguments: object) -> list[str]:
-        return [sys.executable, "-m", "studio_cas.cli.main", *map(str, arguments)]
+        return [*self.prefix, sys.executable, "-m", "studio_cas.cli.main", *map(str, arguments)]
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
         """A `studio sync` that goes on, and has held its pairs when this returns."""
@@ -91,6 +94,13 @@ class Machine:
         assert done.returncode == 0, done.stderr
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
+
+    def told(self, *names: str) -> list[dict[str, Any]]:
+        """What daemons wrote of the pairs they keep, for looks that are taken over and over: no command is run."""
+        found = overview(self.home)
+        wanted = [kept for kept in found if (kept.name in names if names else kept.state != ENDED)]
+        nothing = {"cycles": 0, "version": None, "watch": None, "trouble": None}
+        return [{**nothing, **kept.status, "state": kept.state} for kept in wanted]
 
     def number(self, name: str) -> int:
         """The number of the latest version of `exp/tag`; 0 where there is none."""

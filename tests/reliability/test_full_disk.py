@@ -253,7 +253,7 @@ def test_a_daemon_waits_for_room_and_goes_on(machine, small, tmp_path):
     wait_until(lambda: machine.number("exp/w") == 1)
     filler = ballast(small, 4096)
     (work / "big").write_bytes(random.Random(3).randbytes(MIB))
-    trouble = wait_until(lambda: machine.status()[0]["trouble"])
+    trouble = wait_until(lambda: machine.told()[0]["trouble"])
     assert trouble["kind"] == "no_space"
     assert trouble["advice"].startswith("make room")
     one_sentence(trouble["sentence"], str(small), "No space left on device")

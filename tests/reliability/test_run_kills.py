@@ -184,7 +184,7 @@ def test_a_terminal_that_goes_away_stops_the_script_and_all_is_captured(runs):
 
 def test_a_killed_daemon_is_followed_by_another(runs):
     process = runs.begin("--interval", "1s")
-    wait_until(lambda: any(row["version"] for row in runs.status("exp/w")))
+    wait_until(lambda: any(row["version"] for row in runs.told("exp/w")))
     first, daemon = runs.number("exp/w"), runs.daemon()
     kill(daemon)
     wait_until(lambda: runs.daemon() not in {None, daemon})
