@@ -32,8 +32,8 @@ def script(machine, work):
         "STUDIOML_ARTIFACT_MAPPING": json.dumps({"w": str(work)}),
     }
 
-    def ask(tag="w", timeout=60.0):
-        command = [sys.executable, "-c", COMMIT, tag, str(timeout)]
+    def ask(tag="w", timeout=60.0, text=COMMIT):
+        command = [sys.executable, "-c", text, tag, str(timeout)]
         return subprocess.run(command, env=machine.environment, capture_output=True, text=True, check=False)
 
     return ask
@@ -128,3 +128,21 @@ def test_outside_of_a_run_it_is_a_folder_of_the_default_experiment(machine, work
 
 def test_an_unknown_tag_is_an_error(machine, work, script):
     assert "this run has no artifact 'x'" in script("x").stderr
+
+
+def test_a_script_in_a_transaction_keeps_its_locks(machine, work, script):
+    """Who closes a file drops the locks that the same process has on it; so another process captures."""
+    locked = (
+        "import os\nfrom studio_cas.worktree import sqlite\n"
+        "def locked():\n"
+        f"    file = os.open({str(work / 'm.db')!r}, os.O_RDONLY)\n"
+        "    print(sqlite.is_locked(file), flush=True)\n"  # it stays open: see above
+    )
+    text = (
+        f"import sqlite3\nbase = sqlite3.connect({str(work / 'm.db')!r}, isolation_level=None)\n"
+        "base.execute('CREATE TABLE t (a)')\nbase.execute('BEGIN EXCLUSIVE')\nlocked()\n"
+        "from studio import fs_tracker\nprint(fs_tracker.commit('w'))\nlocked()\n"
+    )
+    done = script(text=locked + text)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "exp/w@1", "True"]

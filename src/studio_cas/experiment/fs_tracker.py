@@ -66,8 +66,8 @@ def commit(tag: str, timeout: float = 600.0) -> str:
     """Make a version of artifact `tag` now, and return its name, `exp/tag@7`, when it is in the store.
 
     It holds what the files hold at the time of the call; files that are still open for writing keep their earlier
-    content. In a run, or beside `studio sync`, the daemon makes it; else this process does. Raises TransientError when
-    the daemon has made none in `timeout` seconds, and what a capture raises.
+    content. In a run, or beside `studio sync`, the daemon makes it; else another process does. Raises TransientError
+    when the daemon has made none in `timeout` seconds, and what a capture raises.
     """
     from pathlib import Path
 
