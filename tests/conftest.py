@@ -47,6 +47,12 @@ def _least_privilege(request, _create_only_bucket):
 BYTECODE = pytest.StashKey[str]()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """`-n auto`: half as many again as there are cores, since tests wait for children as long as they compute."""
+    return max(1, len(os.sched_getaffinity(0)) * 3 // 2)
+
+
 def pytest_sessionstart(session):
     """Ctrl-C can be tested also where the suite was started in the background, which makes its children ignore it.
 
