@@ -72,7 +72,9 @@ def test_what_is_used_is_what_was_verified(attacker, ann, bob, monkeypatch):
 def test_a_store_that_went_back_is_refused(attacker, ann):
     demanded(ann)
     attacker.drops(5)
-    with pytest.raises(UntrustedError, match=r"exp/tag@5 is gone, which this machine saw.*studio trust forget exp/tag"):
+    with pytest.raises(
+        UntrustedError, match=r"exp/tag@5 is gone, and this machine saw it.*studio trust forget exp/tag"
+    ):
         demanded(ann)
     with pytest.raises(UntrustedError):
         demanded(ann, "exp/tag@-1")

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from studio_cas.cli.rendering import size
+from studio_cas.cli.rendering import counted, size
+from studio_cas.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from studio_cas.config import Config
 
     State = Literal["ok", "warn", "fail"]
 
@@ -63,6 +66,29 @@ def check_home(home: Path) -> Iterator[Finding]:
     state: State = "ok" if free >= 5 * GIB else "warn" if free >= GIB // 2 else "fail"
     advice = "" if state == "ok" else "make room: studio cache clean, or set STUDIOML_HOME to another disk"
     yield Finding("disk space", state, f"{size(free)} free at {nearest}", advice)
+
+
+def check_signing(config: Config) -> Iterator[Finding]:
+    """Which key signs versions, and which are trusted; nothing where nobody asked for signatures."""
+    from studio_cas.store.signing import load_signer
+    from studio_cas.store.trust import trusted_keys
+
+    try:
+        signer, known = load_signer(config.home), trusted_keys(config.home)
+    except ConfigError as error:
+        yield Finding("signatures", "fail", str(error), "studio trust list tells more when it is mended")
+        return
+    if signer is None and not known and not config.require_signatures:
+        return
+    signing = f"versions are signed with {signer.key}" if signer else "versions are not signed"
+    text = f"{signing}; {counted(len(known), 'key')} trusted"
+    if config.require_signatures and not known:
+        yield Finding("signatures", "warn", text, "requireSignatures refuses everything: studio trust add NAME PUBKEY")
+    elif signer and all(one.key != signer.key for one in known):
+        advice = f"studio log --verify calls its versions untrusted: studio trust add NAME {signer.key}"
+        yield Finding("signatures", "warn", text, advice)
+    else:
+        yield Finding("signatures", "ok", text)
 
 
 def check_system() -> Iterator[Finding]:

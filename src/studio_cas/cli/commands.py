@@ -34,6 +34,7 @@ COMMANDS = {
     "copy": "Copy artifacts and experiments to another store.",
     "ls": "List experiments, artifacts, or the files in one.",
     "log": "List the versions of an artifact, the newest first.",
+    "trust": "Sign versions, and say whose signatures are trusted.",
     "diff": "Show what changed between two versions.",
     "cat": "Write one file of an artifact to standard output.",
     "info": "Show all that is known of one version.",

@@ -56,6 +56,7 @@ def _examine(session: Session, *, write_test: bool) -> Iterator[Finding]:
         text = str(config.file or "none, defaults are used")
         yield checks.Finding("configuration", "warn" if config.warnings else "ok", text, "; ".join(config.warnings))
         yield from checks.check_home(config.home)
+        yield from checks.check_signing(config)
         yield from store_checks.check_credentials(config.storage)
         yield from store_checks.check_store(config, write_test=write_test)
     yield from checks.check_system()

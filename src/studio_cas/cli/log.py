@@ -14,6 +14,7 @@ from studio_cas.cli.naming import find_tags, parse_scope
 from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import age, print_json_list, print_table, printable, size
 from studio_cas.cli.session import session_of
+from studio_cas.cli.signatures import verify as verify_signatures
 from studio_cas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,20 +32,30 @@ def log(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="EXP[/TAG]", help="An artifact, or a whole experiment.")],
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=0, help="At most N; 0 for all.")] = 0,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Verify signatures, and name what was forged, dropped or reordered.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
-) -> None:
-    """List the versions of an artifact, or of all artifacts of an experiment, the newest first."""
+) -> int:
+    """List the versions of an artifact, or of all artifacts of an experiment, the newest first.
+
+    With --verify it ends with 5 where something was tampered with, with 10 where a version is not signed by somebody
+    who is trusted.
+    """
     experiment, spec = parse_scope(name)
     if spec is not None and (spec.version is not None or spec.path):
         raise UsageError(f"{name!r} names a version or a path: log takes EXP/TAG, or EXP")
     with session_of(ctx).open_store() as store:
+        if verify:
+            return verify_signatures(store, experiment, spec, limit or None, as_json=as_json)
         versions = islice(_versions(store, experiment, spec, limit or None), limit or None)
         if as_json:
             print_json_list(map(version_record, versions))
-            return
+            return 0
         now = time.time()
         headings = ("VERSION", "CAPTURED", "FILES", "SIZE", "STORED", "MANIFEST", "BY", "NOTE")
         print_table(headings, [_row(version, now) for version in versions], right=(2, 3, 4))
+    return 0
 
 
 def _versions(store: Store, experiment: str, spec: Spec | None, limit: int | None) -> Iterator[Version]:

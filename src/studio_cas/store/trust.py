@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "keys"
 _FILE: Final = "trusted"
-_NAME: Final = re.compile(r"[^\s#,][^\s#]{0,99}")
+_NAME: Final = re.compile(r"[^\s#]{1,100}")
 _HEAD: Final = "# name, public key, experiments (patterns; none: all). Kept by studio trust; lines may be edited.\n"
 
 
@@ -70,12 +70,17 @@ def _row(path: Path, number: int, words: list[str]) -> TrustedKey:
         raise ConfigError(f"{path}, line {number}: a name and a public key are expected: {error}") from error
 
 
+def check_signer_name(name: str) -> str:
+    """`name`, where it may name somebody who signs. Raises UsageError."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot name who signs: use up to 100 characters, and neither blanks nor #")
+    return name
+
+
 def add(home: Path, name: str, key: str, experiments: Sequence[str] = ()) -> TrustedKey:
     """Trust `key`, as that of `name`. Raises UsageError, and ConflictError where it is in the list already."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot name who signs: use up to 100 characters without blanks, # and a leading ,")
     try:
-        made = TrustedKey(name, key_text(parse_key(key)), tuple(experiments))
+        made = TrustedKey(check_signer_name(name), key_text(parse_key(key)), tuple(experiments))
     except ValueError as error:
         raise UsageError(str(error)) from error
     for pattern in experiments:

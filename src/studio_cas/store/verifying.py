@@ -154,7 +154,7 @@ def history(store: Store, experiment: str, tag: str, limit: int | None = None) -
     """
     trusted = trusted_keys(store.home)
     head = heads.recall(store, experiment, tag)
-    claims = [_Claim(head.version, f"this machine saw {_day(head.seen)}")] if head else []
+    claims = [_Claim(head.version, _seen(head))] if head else []
     above = keys.NUMBER_LIMIT
     newest_good: Predecessor | None = None
     for key, record in versions.list_records(store, experiment, tag, limit):
@@ -167,7 +167,7 @@ def history(store: Store, experiment: str, tag: str, limit: int | None = None) -
             if found.record_id is not None and newest_good is None:
                 newest_good = Predecessor(found.number, found.record_id)
             if found.previous is not None:
-                claims.append(_Claim(found.previous, f"{found.name} was signed after"))
+                claims.append(_Claim(found.previous, f"{found.name} was signed after it"))
         yield found
     if limit is None:
         yield from _dropped(experiment, tag, claims, 0, above)
@@ -175,8 +175,8 @@ def history(store: Store, experiment: str, tag: str, limit: int | None = None) -
         heads.remember(store, experiment, tag, newest_good)
 
 
-def _day(moment: float) -> str:
-    return f"on {datetime.fromtimestamp(moment).astimezone():%Y-%m-%d %H:%M}"
+def _seen(head: heads.Head) -> str:
+    return f"this machine saw it on {datetime.fromtimestamp(head.seen).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _dropped(experiment: str, tag: str, claims: Sequence[_Claim], below: int, above: int) -> Iterator[Finding]:
@@ -185,7 +185,7 @@ def _dropped(experiment: str, tag: str, claims: Sequence[_Claim], below: int, ab
     if not missing:
         return
     last = max(missing, key=lambda claim: claim.version.number)
-    problem = f"it is gone: it is what {last.who}; studio runs rm removed it, or somebody who may delete in the store"
+    problem = f"it is gone, and {last.who}: studio runs rm removed it, or somebody who may delete in the store did"
     yield Finding(experiment, tag, last.version.number, State.DROPPED, problem, first=below + 1)
 
 
@@ -195,8 +195,8 @@ def _compared(found: Finding, claims: Sequence[_Claim]) -> Finding:
     if other is None or found.state not in {State.GOOD, State.UNSIGNED, State.UNTRUSTED}:
         return found
     problem = (
-        f"it is not what {other.who}: the record that was there was removed, and this one put in its place; "
-        "do not use it, and see who may delete in the store"
+        f"another record was there, and {other.who}: that one was removed, and this one put in its place; do not use "
+        "it, and see who may delete in the store"
     )
     return replace(found, state=State.REPLACED, problem=problem)
 
@@ -217,7 +217,7 @@ def vouched(store: Store, found: Version, spec: Spec | None = None) -> Version:
     finding = judge(store.config.store_id, trusted, key, bytes(store.backend.read(key)))
     head = heads.recall(store, found.experiment, found.tag)
     if head is not None:
-        claim = _Claim(head.version, f"this machine saw {_day(head.seen)}")
+        claim = _Claim(head.version, _seen(head))
         finding = _compared(finding, [claim] if head.version.number == found.number else [])
         if spec is not None and not _is_fixed(spec.version):
             _check_newest(store, found, claim)
@@ -243,7 +243,7 @@ def _check_newest(store: Store, found: Version, head: _Claim) -> None:
             return
     artifact = f"{found.experiment}/{found.tag}"
     raise UntrustedError(
-        f"{artifact}@{head.version.number} is gone, which {head.who}: newer versions were dropped; name the version "
+        f"{artifact}@{head.version.number} is gone, and {head.who}: newer versions were dropped; name the version "
         f"that you want by its number, or where they were removed on purpose: studio trust forget {artifact}"
     )
 
