@@ -92,7 +92,10 @@ def alike(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/buckets.md", "docs/moving.md", "docs/runs.md", "docs/tutorial.md"])
+PLAYED = ("README.md", *(f"docs/{name}.md" for name in ("buckets", "moving", "runs", "security", "tutorial")))
+
+
+@pytest.mark.parametrize("name", PLAYED)
 def test_the_commands_print_what_the_document_shows(name, tmp_path, gcs_emulator, request):
     reader = Reader(tmp_path, gcs_emulator.endpoint)
     if name == "docs/buckets.md":

@@ -22,6 +22,7 @@ from studio_cas.chunking.parameters import ChunkingParameters
 from studio_cas.formats import root as roots
 from studio_cas.formats import store_config
 from studio_cas.formats.leaf import CONTINUATION, PROFILE_SHIFT
+from studio_cas.store.signing import make_key
 from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.worktree.capture import capture
@@ -222,6 +223,14 @@ def test_it_restores_versions_that_share_data_and_finds_the_latest(store, work, 
     assert described(tmp_path / "latest") == described(tmp_path / "3")
     stranger.main(store.url, "exp/tag@2", tmp_path / "again")
     assert described(tmp_path / "again") == described(tmp_path / "2")
+
+
+def test_it_restores_signed_versions(store, work, tmp_path, home):
+    key = make_key(home).key
+    (work / "text.md").write_bytes(lines(4000))
+    settle(work)
+    check(store, work, tmp_path / "restored")
+    assert json.loads(next(Path(store.url).glob("versions/*/*/*")).read_bytes())["signed"]["key"] == key
 
 
 def test_it_is_a_program(store, work, tmp_path):

@@ -73,7 +73,7 @@ def test_a_store_that_went_back_is_refused(attacker, ann):
     demanded(ann)
     attacker.drops(5)
     with pytest.raises(
-        UntrustedError, match=r"exp/tag@5 is gone, and this machine saw it.*studio trust forget exp/tag"
+        UntrustedError, match=r"exp/tag@5 is gone or was replaced, and this machine saw it.*studio trust forget exp/tag"
     ):
         demanded(ann)
     with pytest.raises(UntrustedError):
@@ -81,6 +81,21 @@ def test_a_store_that_went_back_is_refused(attacker, ann):
     assert demanded(ann, "exp/tag@4").number == 4
     assert heads.forget(ann.store, "exp", "tag") == 1
     assert demanded(ann).number == 4
+
+
+def test_what_is_continued_after_it_went_back_is_refused(attacker, ann, bob):
+    trust.add(ann.home, "bob", bob.key)
+    demanded(ann)
+    attacker.drops(5)
+    bob.captures("other", "and another")
+    for _ in range(2):
+        with pytest.raises(UntrustedError, match="exp/tag@5 is gone or was replaced"):
+            demanded(ann)
+        assert demanded(ann, "exp/tag@6").number == 6  # by its number, as bob is trusted
+    with pytest.raises(UntrustedError, match="exp/tag@5 is replaced"):
+        demanded(ann, "exp/tag@5")
+    heads.forget(ann.store, "exp", "tag")
+    assert demanded(ann).number == 6
 
 
 def test_what_a_pull_saw_is_remembered(attacker, bob):

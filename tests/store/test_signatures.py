@@ -98,7 +98,18 @@ def test_a_history_that_was_cut_off_and_continued_by_somebody_who_is_trusted_is_
     attacker.drops(4, 5)
     bob.captures("other", "and another")
     trust.add(ann.home, "bob", bob.key)
-    assert ann.finds() == ["1 good", "2 good", "3 good", "4 good", "5 replaced"]
+    bob.captures("a third")
+    for _ in range(2):  # looking does not make it forget
+        assert ann.finds() == ["1 good", "2 good", "3 good", "4 good", "5 replaced", "6 good"]
+
+
+def test_who_goes_on_after_newest_versions_were_dropped_does_not_hide_it(attacker, ann):
+    attacker.drops(4, 5)
+    ann.captures("a", "b", "c", "d")
+    for _ in range(2):
+        assert ann.finds() == ["1 good", "2 good", "3 good", "4 good", "5 replaced", "6 good", "7 good"]
+    assert ann.finds(limit=1) == ["7 good"]
+    assert ann.finds()[4] == "5 replaced"
 
 
 def test_the_signature_of_another_artifact_fits_nothing(attacker, ann, bob):

@@ -45,6 +45,7 @@ def _complain(findings: list[Finding]) -> None:
     for one in findings:
         if one.problem:
             names.setdefault((one.state, one.problem), []).append(one.name)
+    sys.stdout.flush()
     for (state, problem), which in names.items():
         more = f" and {len(which) - NAMED:,} more" if len(which) > NAMED else ""
         verb = "is" if len(which) == 1 else "are"

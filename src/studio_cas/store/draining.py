@@ -28,8 +28,7 @@ from studio_cas.errors import (
     StudioError,
 )
 from studio_cas.formats import keys, signature, version
-from studio_cas.formats.signature import Predecessor
-from studio_cas.store import guard, heads, signing
+from studio_cas.store import guard, signing
 from studio_cas.store.renumbering import Renumbering
 from studio_cas.store.spool_folder import LOST, is_pack
 from studio_cas.store.store import Store
@@ -194,9 +193,7 @@ class Drainer:
             key = keys.version(made.experiment, made.tag, number)
             if create_once(self._remote.backend, key, record):
                 self._spool.remember(key, [record])
-                if signature.read(record) is not None:
-                    head = Predecessor(number, signing.record_id(record))
-                    heads.remember(self._remote, made.experiment, made.tag, head)
+                signing.remember(self._remote, made, number, record)
                 return key
             newest = next(self._remote.backend.list(artifact, limit=1), None)
             number = max(number, keys.version_number(newest.key) if newest else 0) + 1

@@ -1,6 +1,7 @@
 """The newest version of each artifact that this machine saw signed, so that it notices when newer ones are taken away.
 
-Beside the keys, and not among the caches: losing it costs knowledge.
+Beside the keys, and not among the caches: losing it costs knowledge. What is remembered moves on to a newer version
+only where the one that was remembered is still there: what was missed once is missed until it is forgotten on purpose.
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ def recall_tags(store: Store, experiment: str) -> list[str]:
         return sorted(name for name in os.listdir(_folder(store) / experiment) if not name.startswith("."))  # noqa: PTH208
     except OSError:
         return []
+
+
+def follow(store: Store, experiment: str, tag: str, version: Predecessor, previous: Predecessor | None) -> None:
+    """Remember a version that was just made after `previous`, unless something else was there when we looked last.
+
+    Then what is remembered stays, until somebody verifies the history, or forgets it.
+    """
+    known = recall(store, experiment, tag)
+    if known is None or known.version == previous:
+        remember(store, experiment, tag, version)
 
 
 def remember(store: Store, experiment: str, tag: str, version: Predecessor) -> None:

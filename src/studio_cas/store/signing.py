@@ -11,6 +11,7 @@ from studio_cas.errors import ConfigError, ConflictError, LocalIOError, NotFound
 from studio_cas.formats import keys, signature
 from studio_cas.formats.signature import Predecessor, Statement
 from studio_cas.ids import RecordId, digest
+from studio_cas.store import heads
 from studio_cas.store.trust import FOLDER, key_folder
 
 if TYPE_CHECKING:
@@ -111,6 +112,14 @@ def signed(store: Store, made: Version, record: bytes, origin: str | None = None
         return record
     previous = predecessor(store.backend, made.experiment, made.tag, made.number)
     return signer.sign(record, store.config.store_id, previous, origin)
+
+
+def remember(store: Store, made: Version, number: int, record: bytes) -> None:
+    """Remember that `made`, which lies in the store under `number` as `record`, was there, where it is signed."""
+    found = signature.read(record)
+    if found is not None:
+        mine = Predecessor(number, record_id(record))
+        heads.follow(store, made.experiment, made.tag, mine, found.statement.previous)
 
 
 def predecessor(backend: Backend, experiment: str, tag: str, number: int) -> Predecessor | None:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from studio_cas.errors import CorruptError, UntrustedError
+from studio_cas.errors import CorruptError, NotFoundError, UntrustedError
 from studio_cas.formats import keys, signature, version
 from studio_cas.formats.signature import Predecessor
 from studio_cas.store import heads, versions
@@ -150,16 +150,18 @@ class _Claim:
 def history(store: Store, experiment: str, tag: str, limit: int | None = None) -> Iterator[Finding]:
     """All versions, or the `limit` newest ones, and those that are missing, newest first.
 
-    What is found good is remembered, so that its disappearance is noticed later. Raises ConfigError.
+    The newest good one is remembered, so that its disappearance is noticed later. Raises ConfigError.
     """
     trusted = trusted_keys(store.home)
     head = heads.recall(store, experiment, tag)
     claims = [_Claim(head.version, _seen(head))] if head else []
     above = keys.NUMBER_LIMIT
     newest_good: Predecessor | None = None
+    intact = head is None
     for key, record in versions.list_records(store, experiment, tag, limit):
         found = judge(store.config.store_id, trusted, key, record)
         yield from _dropped(experiment, tag, claims, found.number, above)
+        intact = intact or (head is not None and head.version == Predecessor(found.number, record_id(record)))
         found = _compared(found, [claim for claim in claims if claim.version.number == found.number])
         claims = [claim for claim in claims if claim.version.number < found.number]
         above = found.number
@@ -171,7 +173,7 @@ def history(store: Store, experiment: str, tag: str, limit: int | None = None) -
         yield found
     if limit is None:
         yield from _dropped(experiment, tag, claims, 0, above)
-    if newest_good is not None:
+    if newest_good is not None and intact:
         heads.remember(store, experiment, tag, newest_good)
 
 
@@ -207,8 +209,8 @@ def _compared(found: Finding, claims: Sequence[_Claim]) -> Finding:
 def vouched(store: Store, found: Version, spec: Spec | None = None) -> Version:
     """The version `found`, where the store's user demands signatures only if it has a good one.
 
-    It comes from the very bytes that were verified. With a `spec` that means the newest version, in one way or another,
-    also the newest one that this machine saw must still be there. Raises UntrustedError, ConfigError.
+    It comes from the very bytes that were verified. With a `spec` that can mean another version tomorrow, also the
+    newest one that this machine saw must still be there. Raises UntrustedError, ConfigError.
     """
     if not store.require_signatures:
         return found
@@ -216,15 +218,36 @@ def vouched(store: Store, found: Version, spec: Spec | None = None) -> Version:
     key = keys.version(found.experiment, found.tag, found.number)
     finding = judge(store.config.store_id, trusted, key, bytes(store.backend.read(key)))
     head = heads.recall(store, found.experiment, found.tag)
+    intact = True
     if head is not None:
-        claim = _Claim(head.version, _seen(head))
-        finding = _compared(finding, [claim] if head.version.number == found.number else [])
-        if spec is not None and not _is_fixed(spec.version):
-            _check_newest(store, found, claim)
+        finding = _compared(finding, [_Claim(head.version, _seen(head))] if head.version.number == found.number else [])
+        intact = head.version == _lying_at(store, finding, head.version.number)
+        if not intact and spec is not None and not _is_fixed(spec.version):
+            raise UntrustedError(_went_back(found, head))
     if finding.state is not State.GOOD or finding.version is None or finding.record_id is None:
         raise UntrustedError(f"{finding.name} is {finding.state}: {finding.problem}{_instead(store, trusted, finding)}")
-    heads.remember(store, found.experiment, found.tag, Predecessor(found.number, finding.record_id))
+    if intact:
+        heads.remember(store, found.experiment, found.tag, Predecessor(found.number, finding.record_id))
     return finding.version
+
+
+def _lying_at(store: Store, finding: Finding, number: int) -> Predecessor | None:
+    """What lies in the store as version `number`, of which `finding` may be."""
+    if finding.number == number and finding.record_id is not None:
+        return Predecessor(number, finding.record_id)
+    try:
+        record = bytes(store.backend.read(keys.version(finding.experiment, finding.tag, number)))
+    except NotFoundError:
+        return None
+    return Predecessor(number, record_id(record))
+
+
+def _went_back(found: Version, head: heads.Head) -> str:
+    artifact = f"{found.experiment}/{found.tag}"
+    return (
+        f"{artifact}@{head.version.number} is gone or was replaced, and {_seen(head)}: name the version that you want "
+        f"by its number, or where it was removed on purpose: studio trust forget {artifact}"
+    )
 
 
 def resolve_vouched(store: Store, spec: Spec) -> Version:
@@ -235,17 +258,6 @@ def resolve_vouched(store: Store, spec: Spec) -> Version:
 def _is_fixed(wanted: str | None) -> bool:
     """Whether it means the same version for ever: a number, or a manifest id."""
     return wanted is not None and "-" not in wanted and wanted != "latest"
-
-
-def _check_newest(store: Store, found: Version, head: _Claim) -> None:
-    for newest in store.backend.list(keys.versions(found.experiment, found.tag), limit=1):
-        if keys.version_number(newest.key) >= head.version.number:
-            return
-    artifact = f"{found.experiment}/{found.tag}"
-    raise UntrustedError(
-        f"{artifact}@{head.version.number} is gone, and {head.who}: newer versions were dropped; name the version "
-        f"that you want by its number, or where they were removed on purpose: studio trust forget {artifact}"
-    )
 
 
 def _instead(store: Store, trusted: Sequence[TrustedKey], finding: Finding) -> str:

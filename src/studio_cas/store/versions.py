@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, UsageError
 from studio_cas.formats import keys, version
-from studio_cas.formats.signature import Predecessor
 from studio_cas.formats.spec import Spec, parse_spec
-from studio_cas.store import heads, signing
+from studio_cas.store import signing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,8 +121,7 @@ def create(
             number = max(number, newest.number if newest else 0) + 1
         else:
             if stored != plain and not store.waits(key):
-                mine = Predecessor(number, signing.record_id(stored))
-                heads.remember(store, made.experiment, made.tag, mine)
+                signing.remember(store, made, number, stored)
             return made
 
 
