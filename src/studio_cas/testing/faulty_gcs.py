@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from studio_cas.backends.gcs_upload import checksum
-from studio_cas.testing.faulty_http import BUCKET, FaultyService, listed, ranged
+from studio_cas.testing.faulty_http import BUCKET, FaultyService, ranged
 
 if TYPE_CHECKING:
     from studio_cas.testing.faulty_http import Answer
@@ -57,9 +57,7 @@ class FaultyGcs(FaultyService):
 
     def _list(self, query: dict[str, str]) -> Answer:
         after, most = query.get("pageToken", ""), int(query.get("maxResults", 1000))
-        names, prefixes, goes_on = listed(
-            self.objects, query.get("prefix", ""), query.get("delimiter", ""), after, most
-        )
+        names, prefixes, goes_on = self.page(query.get("prefix", ""), query.get("delimiter", ""), after, most)
         answer: dict[str, Any] = {"items": [_about(name, self.objects[name]) for name in names], "prefixes": prefixes}
         return _json(answer | ({"nextPageToken": goes_on} if goes_on else {}))
 

@@ -110,6 +110,10 @@ class FaultyService(ABC):
                     return fault
         return None
 
+    def page(self, prefix: str, delimiter: str, after: str, most: int) -> tuple[list[str], list[str], str]:
+        """What a listing answers: see `listed`."""
+        return listed(self.objects, prefix, delimiter, after, most)
+
     @abstractmethod
     def answer(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
         """Status, headers and body for a request, when nothing goes wrong."""

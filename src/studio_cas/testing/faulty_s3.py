@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from studio_cas.testing.faulty_http import FaultyService, listed, ranged
+from studio_cas.testing.faulty_http import FaultyService, ranged
 
 if TYPE_CHECKING:
     from studio_cas.testing.faulty_http import Answer
@@ -55,9 +55,7 @@ class FaultyS3(FaultyService):
 
     def _list(self, query: dict[str, str]) -> Answer:
         after, most = query.get("continuation-token", ""), int(query.get("max-keys", 1000))
-        names, prefixes, goes_on = listed(
-            self.objects, query.get("prefix", ""), query.get("delimiter", ""), after, most
-        )
+        names, prefixes, goes_on = self.page(query.get("prefix", ""), query.get("delimiter", ""), after, most)
         rows = [
             f"<Contents><Key>{escape(name)}</Key><LastModified>{_TIME}</LastModified>"
             f"<Size>{len(self.objects[name])}</Size></Contents>"
