@@ -12,6 +12,8 @@ from studio_cas.formats.experiment import Ended
 from studio_cas.store.versions import list_versions
 from studio_cas.worktree.capture import capture
 
+pytestmark = pytest.mark.own_store
+
 
 @pytest.fixture
 def remove(store):

@@ -110,6 +110,7 @@ def test_the_first_state_of_the_workspace_is_taken(plan, version, store, tmp_pat
     assert (tmp_path / "again/workspace/train.py").read_text() == "first"
 
 
+@pytest.mark.own_store
 def test_reuses_are_the_recorded_versions_by_content_where_numbers_changed(plan, version, store):
     version("workspace", "", name="train.py")
     manifest = version("v", "one", experiment="other").manifest_id.hex()

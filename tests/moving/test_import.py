@@ -459,6 +459,7 @@ def test_a_journal_that_was_torn_or_lost_makes_no_second_version(imports, tmp_pa
     assert versions.resolve(imports.store, "exp/w").number == 1
 
 
+@pytest.mark.own_store
 def test_a_version_that_was_removed_is_imported_again(imports, tmp_path):
     archive = tarred(tmp_path / "w.tar", w=b"1")
     imports.run(archive, "exp/w")
@@ -473,6 +474,7 @@ def test_two_imports_from_one_source_do_not_meet(imports, tmp_path):
         imports.run(archive, "exp/w")
 
 
+@pytest.mark.own_store
 def test_a_store_is_no_source(imports, tmp_path):
     with open_store(tmp_path / "other", home=tmp_path / "home") as other:
         other.backend.create("versions/exp/w/0000000000000001", [b"{}"])

@@ -90,6 +90,7 @@ def test_a_daemon_that_hangs_is_an_error_that_says_how_long_it_took(machine, wor
     assert version(script()) == "exp/w@2"
 
 
+@pytest.mark.own_store
 def test_what_keeps_a_version_from_being_made_is_told(machine, work, script):
     machine.start(work, "exp/w", "--interval", "1h")
     wait_until(lambda: machine.number("exp/w") == 1)

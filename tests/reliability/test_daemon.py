@@ -74,6 +74,7 @@ def test_what_is_ignored_or_excluded_wakes_nobody(machine, work):
     assert machine.status()[0]["cycles"] == cycles + 1
 
 
+@pytest.mark.own_store
 def test_a_home_and_a_store_inside_the_folder_wake_nobody(machine, work):
     machine.home, machine.store = work / "home", work / "store"
     machine.environment |= {"STUDIOML_HOME": str(machine.home), "STUDIOML_STORE": str(machine.store)}
@@ -228,6 +229,7 @@ def test_a_folder_that_is_gone_at_the_end_is_an_error_and_resume_forgets_it(mach
     assert machine.call("sync", "--resume").returncode == 0
 
 
+@pytest.mark.own_store
 def test_a_store_that_is_deleted_is_said_and_never_refilled_with_half_a_version(machine, work):
     process = kept(machine, work, "--interval", "1s")
     machine.store.rename(machine.base / "away")
@@ -242,6 +244,7 @@ def test_a_store_that_is_deleted_is_said_and_never_refilled_with_half_a_version(
     assert process.poll() is None
 
 
+@pytest.mark.own_store
 def test_another_store_in_its_place_gets_everything(machine, work):
     kept(machine, work, "--interval", "1s")
     shutil.rmtree(machine.store)
@@ -251,6 +254,7 @@ def test_another_store_in_its_place_gets_everything(machine, work):
     assert machine.number("exp/w") == 1
 
 
+@pytest.mark.own_store
 def test_an_unreadable_store_is_said(machine, work):
     kept(machine, work, "--interval", "1s")
     versions = machine.store / "versions"
@@ -264,6 +268,7 @@ def test_an_unreadable_store_is_said(machine, work):
     wait_until(lambda: machine.told("exp/w")[0]["trouble"] is None)
 
 
+@pytest.mark.own_store
 def test_errors_do_not_make_it_spin(machine, work):
     process = kept(machine, work, "--interval", "1s")
     shutil.rmtree(machine.store)

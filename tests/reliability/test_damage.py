@@ -16,6 +16,8 @@ from studio_cas.worktree.capture import capture
 from studio_cas.worktree.listing import read_file
 from studio_cas.worktree.materialise import materialise
 
+pytestmark = pytest.mark.own_store
+
 
 def only(folder):
     (path,) = [path for path in folder.rglob("*") if path.is_file()]

@@ -54,6 +54,7 @@ def one_sentence(error, *parts):
 
 
 @pytest.mark.parametrize("left", [0, 4096, 20_000, 300_000, 2 * MIB])
+@pytest.mark.own_store
 def test_a_full_store_keeps_what_it_has_and_takes_more_when_there_is_room(tmp_path, small, work, out, left):
     fill(work)
     with open_store(small / "store", home=tmp_path / "home") as store:
@@ -97,6 +98,7 @@ def test_a_store_that_fills_at_any_moment_of_a_capture(tmp_path, small, work, ou
             assert snapshot(out / str(number)) == content
 
 
+@pytest.mark.own_store
 def test_a_new_store_on_a_full_disk(tmp_path, small, work):
     fill(work)
     filler = ballast(small, 0)
@@ -243,6 +245,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path, small, work):
     assert "No space left on device" in done.stderr
 
 
+@pytest.mark.own_store
 def test_a_daemon_waits_for_room_and_goes_on(machine, small, tmp_path):
     work = tmp_path / "work"
     work.mkdir()

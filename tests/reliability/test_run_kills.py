@@ -352,6 +352,7 @@ def test_what_a_run_keeps_is_shown_and_cannot_be_stopped_alone(runs):
     assert_nothing_is_left(runs)
 
 
+@pytest.mark.own_store
 def test_a_runner_that_is_killed_before_its_script_leaves_a_record_that_says_so(runs):
     data = runs.base / "data"
     data.mkdir()

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from tests.privilege import create_only, url_of
 from tests.reliability.folders import fill, names, snapshot
 from tests.reliability.writers import BLOCK, WRITERS, generation, vanishing, whole, writing
 
@@ -182,7 +183,7 @@ base, who, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 home = base / ("home" if sys.argv[4] == "shared" else f"home-{who}")
 print("ready", flush=True)
 sys.stdin.readline()
-with open_store(base / "store", home=home) as store:
+with open_store(sys.argv[5], home=home) as store:
     for number in range(count):
         (base / who / "file").write_bytes((f"{who} {number} " * 9000).encode())
         (base / who / "big").write_bytes(f"{who} {number}".encode() + bytes(range(256)) * 2000)
@@ -194,11 +195,12 @@ with open_store(base / "store", home=home) as store:
 
 @pytest.mark.parametrize("homes", ["shared", "own"])
 @pytest.mark.parametrize(("processes", "count"), [(2, 6), (6, 3)])
-def test_processes_that_capture_to_one_tag_at_once(tmp_path, out, processes, count, homes):
+def test_processes_that_capture_to_one_tag_at_once(request, tmp_path, out, processes, count, homes):
+    where = url_of(tmp_path / "store") if create_only(request.config) else str(tmp_path / "store")
     children = []
     for who in map(str, range(processes)):
         fill(tmp_path / who, seed=int(who), big=100_000)
-        argv = [sys.executable, "-c", CHILD, str(tmp_path), who, str(count), homes]
+        argv = [sys.executable, "-c", CHILD, str(tmp_path), who, str(count), homes, where]
         children.append(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     for child in children:
         assert child.stdout.readline() == b"ready\n"

@@ -125,6 +125,7 @@ def test_dollars_are_amounts_times_prices():
     assert cost.total == pytest.approx(2.37)
 
 
+@pytest.mark.own_store
 def test_a_store_that_is_no_cloud_has_no_cost(tmp_path):
     with open_store(tmp_path / "store", home=tmp_path / "home") as local:
         assert estimate(local, NOW) is None

@@ -261,6 +261,7 @@ def test_an_ignore_file_that_is_a_folder_says_so(store, work):
         assert ".studioml_ignore" in str(error)
 
 
+@pytest.mark.own_store
 def test_excluded_folders_and_studio_s_own_are_left_out(tmp_path):
     fill(tmp_path / "other" / "artifact")
     (tmp_path / "mine").write_bytes(b"mine")
@@ -317,6 +318,7 @@ def test_a_linked_folder_and_a_linked_file_are_captured_as_what_they_lead_to(sto
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "ä", "a b", "-x", "x" * 129, "\0"])
+@pytest.mark.own_store
 def test_a_bad_name_is_refused_before_anything_is_read(store, work, name):
     for experiment, tag in ((name, "tag"), ("exp", name)):
         with pytest.raises(UsageError):
@@ -348,6 +350,7 @@ def test_buffers_go_with_the_capture_and_do_not_wait_for_the_cycle_collector(sto
         gc.enable()
 
 
+@pytest.mark.own_store
 def test_no_thread_and_no_descriptor_is_left(store, work, out):
     fill(work)
     capture(store, work, "exp", "tag")

@@ -43,6 +43,7 @@ def first(store, work):
     return capture(store, work, "exp", "tag").version
 
 
+@pytest.mark.own_store
 def test_packs_of_the_parent_that_are_condemned_are_not_used_again(store, work, out, first):
     condemned = packs_of(store, first)
     condemn(store, condemned)
@@ -65,6 +66,7 @@ def test_packs_of_others_that_are_condemned_are_not_adopted(store, work, out, fi
     assert len(list(store.backend.list(keys.PINS))) <= 1  # one that stays costs nothing
 
 
+@pytest.mark.own_store
 def test_packs_that_others_name_are_adopted_where_they_are_not_condemned(store, work, first):
     version = capture(store, work, "other", "tag").version
     assert packs_of(store, version) == packs_of(store, first)

@@ -168,6 +168,7 @@ def told(root: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.own_store
 def test_the_golden_store_is_read_by_us_and_by_a_stranger(home, work, out, monkeypatch):
     if may_make(STORE):
         make_store(work, home, monkeypatch)
@@ -182,6 +183,7 @@ def test_the_golden_store_is_read_by_us_and_by_a_stranger(home, work, out, monke
     expect_json(GOLDEN / "store.json", found)
 
 
+@pytest.mark.own_store
 def test_what_is_captured_now_continues_the_golden_store(home, work, tmp_path):
     shutil.copytree(STORE, tmp_path / "store")
     few(work)

@@ -134,6 +134,7 @@ def test_without_merging_each_version_leaves_a_pack(store, work):
     assert len(packs_of(store, resolve(store, "exp/tag"))[0]) == 12
 
 
+@pytest.mark.own_store
 def test_what_was_merged_away_is_not_needed_by_the_newest_version(store, work, out):
     store.merging = LAZY
     expected = versions_of(store, fill(work), 30)
@@ -141,6 +142,7 @@ def test_what_was_merged_away_is_not_needed_by_the_newest_version(store, work, o
     pulls(store, out, {30: expected[30]})
 
 
+@pytest.mark.own_store
 def test_later_captures_use_the_new_places(store, work, out):
     store.merging = LAZY
     data = random.Random(3).randbytes(200_000)
@@ -170,6 +172,7 @@ def test_small_chunks_are_put_together_as_in_a_first_capture(tmp_path, store, wo
     assert newest.manifest_id == first.manifest_id
 
 
+@pytest.mark.own_store
 def test_tree_packs_are_merged_as_well(store, work, out, monkeypatch):
     monkeypatch.setattr(leaf, "ENTRY_LIMIT", 4)
     monkeypatch.setattr(root, "INLINE_LIMIT", 300)
@@ -259,6 +262,7 @@ def test_very_many_packs_of_another_machine_are_merged(tmp_path, store, work, ou
 
 
 @pytest.mark.parametrize("how", ["flipped", "gone"])
+@pytest.mark.own_store
 def test_damage_that_merging_finds_is_named_and_not_spread(tmp_path, store, work, out, how):
     store.merging = NEVER
     versions_of(store, work, 9, add_file)
@@ -281,6 +285,7 @@ def test_damage_that_merging_finds_is_named_and_not_spread(tmp_path, store, work
     pulls(store, out, expected)
 
 
+@pytest.mark.own_store
 def test_only_the_files_in_a_damaged_pack_are_read_again(tmp_path, store, work):
     (work / "large").write_bytes(os.urandom(500_000))
     capture(store, work, "exp", "tag")

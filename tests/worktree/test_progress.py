@@ -101,6 +101,7 @@ def test_an_update_tells_what_differs(store, model, told, out):
     assert (told.labels, told.totals, told.bytes) == (["pull exp/tag@2"], [7000], 7000)
 
 
+@pytest.mark.own_store
 def test_work_that_fails_ends_as_well(store, model, told, out):
     version = capture(store, model, "exp", "tag").version
     for found in list(store.backend.list("packs/")):
