@@ -53,11 +53,14 @@ def test_short_work_shows_nothing(new_bar):
 def test_long_work_shows_amount_files_and_rate(new_bar):
     bar, screen = new_bar()
     bar.start("pull exp/[w]", 10 * MIB)
-    bar.advance(3 * MIB, 1_234)
+    bar.advance(MIB)
+    bar.advance(MIB)
+    bar.advance(MIB, 1_234)
     bar.finish()
     shown = text_of(screen)
     assert "pull exp/[w]" in shown
     assert "3.0/10.0 MiB" in shown
+    assert re.search(r"[0-9.]+ [KMGT]iB/s", shown)
     assert "1,234 files" in shown
 
 

@@ -87,6 +87,18 @@ def test_a_pull_tells_its_total_first_and_then_all_of_it(store, model, told, out
     assert told.threads == {threading.get_ident()}
 
 
+def test_holes_count_as_well(store, work, told, out):
+    with (work / "sparse").open("wb") as file:
+        file.truncate(5_000_000)
+        file.seek(4_000_000)
+        file.write(b"data")
+    os.utime(work / "sparse", ns=(10**18, 10**18))
+    version = capture(store, work, "exp", "tag").version
+    materialise(store, version, out / "here", progress=told)
+    assert (told.totals, told.bytes) == ([5_000_000], 5_000_000)
+    assert (out / "here" / "sparse").read_bytes() == (work / "sparse").read_bytes()
+
+
 def test_a_pull_from_the_blobcache_tells_the_same(store, model, told, out):
     version = capture(store, model, "exp", "tag").version
     blobcache.ensure(store, version)

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from studio_cas.cli.rendering import counted
+from studio_cas.cli.rendering import counted, size
 from studio_cas.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -71,17 +71,26 @@ class Bar:
         from rich.progress import (
             BarColumn,
             DownloadColumn,
+            ProgressColumn,
+            Task,
             TextColumn,
             TimeRemainingColumn,
-            TransferSpeedColumn,
         )
         from rich.progress import Progress as RichProgress
+        from rich.text import Text
+
+        class Rate(ProgressColumn):
+            """The rate in the units of the amount beside it, where rich has powers of ten."""
+
+            def render(self, task: Task) -> Text:
+                speed = task.finished_speed or task.speed
+                return Text("" if speed is None else f"{size(int(speed))}/s")
 
         bar = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            Rate(),
             TextColumn("{task.fields[files]}", markup=False),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=Console(stderr=True),

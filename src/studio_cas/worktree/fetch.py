@@ -237,6 +237,10 @@ class Fetcher:
             message = f"{self._name}: {error}"
             raise RefusedError(message) from error
 
+    def skip(self, length: int) -> None:
+        """Show the progress of `length` bytes that need not be written."""
+        self._advance(length)
+
     def submit(self, size: int, work: Callable[[], int]) -> None:
         """Let a worker do `work`, which returns how many plain bytes it wrote; wait where too much is under way."""
         if self._pool is None:

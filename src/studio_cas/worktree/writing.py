@@ -215,7 +215,8 @@ class TreeWriting:
             if (self._zeros.get(chunk_id) == length and not (self._resumed or destination.cloned)) or (
                 self._resumed and destination.holds(offset, length, chunk_id)
             ):
-                continue  # a hole reads as zeros
+                self._fetcher.skip(length)  # a hole reads as zeros
+                continue
             destination.expect()
             place = leaf.places[index]
             if destination.cloned:
