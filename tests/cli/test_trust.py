@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -150,6 +152,29 @@ def test_a_run_signs_what_it_captures(terminal, key):
     rows = terminal.ok("log", "exp", "--verify", "--json").json
     assert {row["tag"] for row in rows} == {"workspace", "output"}
     assert {row["state"] for row in rows} == {"good"}
+
+
+def test_whatever_makes_versions_signs_them(terminal, key, weights):
+    terminal.ok("sync", "--once", weights, "exp/synced")
+    terminal.ok("import", weights, "exp/imported")
+    (terminal.folder / "commit.py").write_text(
+        "from studio import fs_tracker\n"
+        "open(fs_tracker.get_artifact('made') + '/file', 'w').write('x')\n"
+        "print(fs_tracker.commit('made'))\n"
+    )
+    environment = {**terminal.environment, "STUDIOML_HOME": str(home(terminal)), "STUDIOML_STORE": terminal.address}
+    subprocess.run([sys.executable, "commit.py"], cwd=terminal.folder, env=environment, check=True, timeout=60)
+    for name in ("exp/synced", "exp/imported", "default/made"):
+        terminal.ok("log", name, "--verify")
+
+
+def test_info_tells_of_the_signature(terminal, key, weights):
+    terminal.ok("push", weights, "exp/w")
+    assert "\nsigned:   by ann\n" in terminal.ok("info", "exp/w").out
+    signature = terminal.ok("info", "exp/w", "--json").json["signature"]
+    assert signature == {"state": "good", "signer": "ann", "key": key}
+    terminal.ok("trust", "remove", "ann")
+    assert "\nsigned:   untrusted: it is signed with a key" in terminal.ok("info", "exp/w").out
 
 
 def test_a_key_that_others_may_read_stops_a_run_before_its_script(terminal, key):

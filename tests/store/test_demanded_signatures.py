@@ -11,6 +11,7 @@ from studio_cas.errors import TransientError, UntrustedError
 from studio_cas.formats import keys, version
 from studio_cas.formats.spec import parse_spec
 from studio_cas.store import heads, trust
+from studio_cas.store.signing import key_path
 from studio_cas.store.spool_folder import spool_folder
 from studio_cas.store.spooled import RULES, open_with
 from studio_cas.store.store import open_store
@@ -123,26 +124,66 @@ def test_a_memory_that_cannot_be_read_is_none(ann):
 # --- a store that was away ------------------------------------------------------------------------------------------
 
 
-def test_versions_that_waited_are_signed_for_the_numbers_that_they_get(tmp_path, machine):
+class Cloud:
+    """A store that can be away; ann keeps what she makes meanwhile, and bob goes on."""
+
+    def __init__(self, ann: Machine, bob: Machine) -> None:
+        trust.add(ann.home, "bob", bob.key)
+        self.remote, self.now = Moody(), 1000.0
+        folder = spool_folder(ann.home, self.remote.url)
+        spool = Spooling(self.remote, folder, rules=RULES, clock=lambda: self.now, jitter=lambda: 1.0)
+        for one in (ann, bob):
+            one.store.close()
+        ann.store = open_with(spool, ann.home)
+        bob.store = open_store(self.remote, home=bob.home)
+        self.ann = ann
+
+    def goes(self) -> None:
+        self.remote.error = TransientError("connection refused")
+
+    def comes_back(self) -> None:
+        self.remote.error = None
+        self.now += 1000
+        assert not self.ann.store.flush(5).objects
+
+
+def test_versions_that_waited_are_signed_for_the_numbers_that_they_get(machine):
     ann, bob = machine("ann"), machine("bob")
-    trust.add(ann.home, "bob", bob.key)
-    remote = Moody()
-    now = [1000.0]
-    spool = Spooling(remote, spool_folder(ann.home, remote.url), rules=RULES, clock=lambda: now[0], jitter=lambda: 1.0)
-    ann.store.close()
-    ann.store = open_with(spool, ann.home)
-    bob.store.close()
-    bob.store = open_store(remote, home=bob.home)
+    cloud = Cloud(ann, bob)
     ann.captures("1")
     assert heads.recall(ann.store, "exp", "tag").version.number == 1
-    remote.error = TransientError("connection refused")
+    cloud.goes()
     ann.captures("2", "3")
     assert heads.recall(ann.store, "exp", "tag").version.number == 1  # their numbers may become others
-    remote.error = None
+    cloud.remote.error = None
     bob.captures("meanwhile")
-    now[0] += 1000
-    assert not ann.store.flush(5).objects
+    cloud.comes_back()
     assert ann.finds() == ["1 good", "2 good", "3 good", "4 good"]
     found = list(history(ann.store, "exp", "tag"))[::-1]
     assert [one.signer for one in found] == ["ann", "bob", "ann", "ann"]
     assert heads.recall(ann.store, "exp", "tag").version.number == 4
+
+
+def test_versions_that_waited_go_up_as_they_were_signed_where_nobody_else_came(machine):
+    ann = machine("ann")
+    cloud = Cloud(ann, machine("bob"))
+    ann.captures("1")
+    cloud.goes()
+    ann.captures("2", "3")
+    waiting = [bytes(ann.store.spool.read(keys.version("exp", "tag", number))) for number in (2, 3)]
+    cloud.comes_back()
+    assert [cloud.remote.read(keys.version("exp", "tag", number)) for number in (2, 3)] == waiting
+    assert ann.finds() == ["1 good", "2 good", "3 good"]
+
+
+def test_versions_whose_key_is_gone_go_up_unsigned_where_they_get_another_number(machine):
+    ann, bob = machine("ann"), machine("bob")
+    cloud = Cloud(ann, bob)
+    ann.captures("1")
+    cloud.goes()
+    ann.captures("2", "3")
+    key_path(ann.home).unlink()
+    cloud.remote.error = None
+    bob.captures("meanwhile")
+    cloud.comes_back()
+    assert ann.finds() == ["1 good", "2 good", "3 unsigned", "4 unsigned"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,14 @@ def test_a_key_file_that_holds_no_key_is_told(tmp_path, content):
     (tmp_path / "key").chmod(0o600)
     with pytest.raises(ConfigError, match="holds no private key for ed25519 in PEM"):
         load_signer(tmp_path, {KEY_VARIABLE: str(tmp_path / "key")})
+
+
+def test_the_library_is_asked_for_where_it_is_missing(ann, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
+    for use in (lambda: load_signer(ann.home), lambda: make_key(tmp_path), ann.finds):
+        with pytest.raises(ConfigError, match=r"need the extra \[sign\]: pip install 'studio-cas\[sign\]'"):
+            use()
+    assert not (tmp_path / "keys").exists()
 
 
 def test_a_key_that_was_named_must_be_there(tmp_path):

@@ -15,6 +15,7 @@ from studio_cas.cli.session import session_of
 
 if TYPE_CHECKING:
     from studio_cas.formats.version import Version
+    from studio_cas.store.verifying import Finding
 
 app = new_app()
 
@@ -26,23 +27,26 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show all that is known of one version: its identity, its sizes, who made it, what it lacks."""
+    from studio_cas.store.verifying import judge_one
     from studio_cas.store.versions import resolve_spec
 
     spec = whole_artifact(name, "info")
     with session_of(ctx).open_store() as store:
         version = resolve_spec(store, spec)
+        found = judge_one(store, version)
         if as_json:
-            print_json(_record(version, store.url))
+            print_json(_record(version, store.url, found))
             return
-        for label, value in _lines(version, store.url):
+        for label, value in _lines(version, store.url, found):
             print(f"{label + ':':<10}{printable(value)}")
 
 
-def _record(version: Version, url: str) -> dict[str, Any]:
-    return {**version_record(version), "writer": version.writer, "store": url}
+def _record(version: Version, url: str, found: Finding | None) -> dict[str, Any]:
+    signature = {"state": found.state, "signer": found.signer, "key": found.key} if found else None
+    return {**version_record(version), "writer": version.writer, "store": url, "signature": signature}
 
 
-def _lines(version: Version, url: str) -> list[tuple[str, str]]:
+def _lines(version: Version, url: str, found: Finding | None) -> list[tuple[str, str]]:
     kind = "one file" if version.is_file else f"{version.files:,} files"
     lines = [
         ("artifact", f"{version.experiment}/{version.tag}"),
@@ -55,5 +59,7 @@ def _lines(version: Version, url: str) -> list[tuple[str, str]]:
         ("by", f"{version.user} on {version.host}"),
         ("store", url),
     ]
+    if found:
+        lines.insert(-1, ("signed", f"by {found.signer}" if not found.problem else f"{found.state}: {found.problem}"))
     lines += [("left out", path) for path in version.skipped]
     return lines + [("stale", path) for path in version.stale]

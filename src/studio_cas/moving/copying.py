@@ -140,7 +140,7 @@ class _Copy:
         version: Version,
         progress: Progress,
         without: frozenset[PackId],
-        origin: str | None,
+        origin: str | None = None,
     ) -> None:
         self._source = source
         self._target = target

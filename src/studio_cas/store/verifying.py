@@ -203,6 +203,15 @@ def _compared(found: Finding, claims: Sequence[_Claim]) -> Finding:
     return replace(found, state=State.REPLACED, problem=problem)
 
 
+def judge_one(store: Store, found: Version) -> Finding | None:
+    """What the record of `found` says for itself; None where nobody on this machine asked for signatures."""
+    trusted = trusted_keys(store.home)
+    if store.signer is None and not trusted:
+        return None
+    key = keys.version(found.experiment, found.tag, found.number)
+    return judge(store.config.store_id, trusted, key, bytes(store.backend.read(key)))
+
+
 # --- what may be used -----------------------------------------------------------------------------------------------
 
 
