@@ -113,7 +113,7 @@ def _every_chunk(source: Store, version: Version) -> Iterator[list[Place]]:
 
 
 def _missing_chunks(source: Store, target: Store, version: Version) -> Iterator[list[Place]]:
-    with closing(_Copy(source, target, version, Silent(), damage.known(target))) as work, named(version):
+    with closing(_Copy(source, target, version, Silent(), damage.known(target), None)) as work, named(version):
         for missing in work.missing():
             yield [place for place, _ in missing]
 
