@@ -435,10 +435,11 @@ def test_a_second_ctrl_c_kills_the_script_and_the_last_capture_is_made(terminal,
         "import signal, time\nfrom studio import fs_tracker\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "open(fs_tracker.get_artifact('w') + '/file', 'w').write('x')\nprint('ready', flush=True)\ntime.sleep(60)"
     )
-    process = terminal.start("run", "-e", "exp", "-c", "~/w:w", script(text))
+    process = terminal.start("run", "-e", "exp", "-c", "~/w:w", script(text), bufsize=0)
     assert process.stdout.readline() == b"ready\n"
     os.killpg(process.pid, signal.SIGINT)
-    time.sleep(0.3)
+    while b"s to end" not in (line := process.stderr.readline()):  # it is heard: the next one is a second one
+        assert line
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 137

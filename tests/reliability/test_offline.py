@@ -218,7 +218,8 @@ def test_a_run_that_outlives_its_store_ends_well_and_its_record_goes_up_too(disk
         "import pathlib, time\n"
         f"base = pathlib.Path({str(tmp_path)!r})\n"
         "(base / 'weights' / 'w').write_bytes(b'before')\n"
-        "while not (base / 'go').exists(): time.sleep(0.05)\n"
+        "until = time.monotonic() + 300\n"
+        "while not (base / 'go').exists() and time.monotonic() < until: time.sleep(0.05)\n"
         "(base / 'weights' / 'w').write_bytes(b'after')\n"
     )
     with emulator.gcs_emulator(disk) as server:

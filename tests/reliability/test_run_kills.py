@@ -25,7 +25,8 @@ from studio import fs_tracker
 folder = fs_tracker.get_artifact("w")
 open(folder + "/pid", "w").write(str(os.getpid()))
 print("ready", flush=True)
-while not os.path.exists(folder + "/go"):
+until = time.monotonic() + 300  # not for ever, should nobody be left to end it
+while not os.path.exists(folder + "/go") and time.monotonic() < until:
     time.sleep(0.02)
 open(folder + "/last", "w").write("last")
 print("done", flush=True)
@@ -267,11 +268,17 @@ def test_ctrl_c_gives_the_script_time_and_then_kills_it(runs):
     assert "pid" in runs.content("exp/w")
 
 
-def test_ctrl_c_twice_kills_the_script_and_all_is_captured(runs):
-    process = runs.begin(text=STUBBORN + SCRIPT)
-    (runs.base / "w" / "last").write_bytes(b"last")
+def press_once(process):
+    """Ctrl-C, until it was heard: a second one that comes too soon would be the same."""
     os.killpg(process.pid, signal.SIGINT)
-    time.sleep(0.3)
+    while b"s to end" not in (line := process.stderr.readline()):
+        assert line
+
+
+def test_ctrl_c_twice_kills_the_script_and_all_is_captured(runs):
+    process = runs.begin(text=STUBBORN + SCRIPT, bufsize=0)
+    (runs.base / "w" / "last").write_bytes(b"last")
+    press_once(process)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 137, err
@@ -280,14 +287,13 @@ def test_ctrl_c_twice_kills_the_script_and_all_is_captured(runs):
 
 
 def test_ctrl_c_three_times_stops_now_and_the_journal_remembers(runs):
-    process = runs.begin(text=STUBBORN + SCRIPT)
+    process = runs.begin(text=STUBBORN + SCRIPT, bufsize=0)
     (runs.base / "w" / "last").write_bytes(b"last")
     daemon = runs.daemon()
     os.kill(daemon, signal.SIGSTOP)  # the last captures take for ever
-    for number in range(2):
-        os.killpg(process.pid, signal.SIGINT)
-        wait_until(lambda number=number: number == 0 or gone(runs.script()))
-        time.sleep(0.3)
+    press_once(process)
+    os.killpg(process.pid, signal.SIGINT)
+    wait_until(lambda: gone(runs.script()))
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
