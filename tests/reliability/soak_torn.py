@@ -96,7 +96,7 @@ def _transactions(path: Path, mode: str, seed: float) -> Callable[[int], None]:
             opened[0].execute("DELETE FROM steps")
             time.sleep(source.choice([0.1, 1.0]))
             opened[0].execute("ROLLBACK")
-        if number % 23 == 0:
+        if number % 6 == 0:
             opened.pop().close()
         time.sleep(source.choice([0.0, 0.05, 0.5, 2.0]))
 

@@ -37,13 +37,14 @@ class Used(NamedTuple):
 class Policy:
     """When to merge. Sizes in bytes, ages in seconds.
 
-    A pack is small where fewer than `small` bytes of it are used: reads are no longer than that. Small ones are merged
-    when they add up to `full`, or are `many`, or when a `few` of them are older than `age`. `limit` bounds what one
-    capture copies, which it holds in memory. Packs of others are left alone, unless the version has `spare` packs more
-    than four for each 32 MiB.
+    A pack is small where fewer than `small` bytes of it are used: half of the longest read. Copying larger ones costs
+    more than it saves: what a cycle adds to a log of 10 MB a minute, or changes in 200 MB of weights, would be written
+    twice. Small ones are merged when they add up to `full`, or are `many`, or when a `few` are older than `age`.
+    `limit` bounds what one capture copies, which it holds in memory. Packs of others are left alone, unless the version
+    has `spare` packs more than four for each 32 MiB.
     """
 
-    small: int = 4 * MIB
+    small: int = 2 * MIB
     full: int = 16 * MIB
     many: int = 8
     few: int = 4

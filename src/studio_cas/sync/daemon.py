@@ -89,7 +89,7 @@ class Daemon:
         self._finished: queue.SimpleQueue[tuple[Member, Cycle]] = queue.SimpleQueue()
         self._farewell: list[Asker] = []
         self._signals = 0
-        self._stopping = self._quit = self._stood_back = False
+        self._stopping = self._quit = self._stood_back = self._put_off = False
         self._pulse = Pulse(lambda: self.companion.beat(self._keeper.store), self.spec.period)
         self._ticked = self._gathered = self._looked = float("-inf")
 
@@ -226,7 +226,8 @@ class Daemon:
     def _gather(self) -> None:
         """Look at what the watcher told, not too often: a busy folder tells a lot."""
         now = self.clock()
-        if now - self._gathered >= GATHER:
+        self._put_off = now - self._gathered < GATHER
+        if not self._put_off:
             self._gathered = now
             if self._watcher.in_a_storm:
                 self._watcher.rest()
@@ -298,7 +299,7 @@ class Daemon:
         active = self._stopping or any(member.running or member.trouble for member in self._members)
         times = [now + (TICK if active else IDLE), self._pulse.due(now)]
         times += [due for member in self._members if (due := member.due()) > now]  # the others wait for a lane
-        if now - self._gathered < GATHER:
+        if self._put_off:  # and not by the time now: what woke us would wait for the next thing that does
             times.append(self._gathered + GATHER)
         return max(0.0, min(times) - now)
 

@@ -150,6 +150,7 @@ class _Capture:
         self._tree = TreeWriter(self._ingest, self._state, _known_leaves(self._cursor, self._parent))
         self._merge = Merge(store, self._ingest, self._tree, self._state)
         self._stale: list[str] = []
+        self._of_parent: set[bytes] = set()  # those of them that the stat cache did not know
         self._skipped: list[str] = []
         self._folder = -1
         self._closing = ExitStack()
@@ -275,19 +276,19 @@ class _Capture:
         if isinstance(content, Content):
             self._add_content(content)
         elif content is Failure.UNSTEADY:
-            entry = entry or self._parent.entry(row.path)
+            if entry is None and sqlite.base_of(row.path) in self._of_parent:
+                entry = self._parent.entry(row.path)
             if entry is not None:
                 self._add_stale(row, entry)
         return True
 
     def _keep_passed(self) -> None:
         """Files beside databases are gone. Where a database is written right now, it is kept as it was, with them."""
-        for path in self._cursor.passed:
-            if self._reader.sides.pop(path, None) is not None:
+        for path, entry in self._cursor.passed:
+            if entry is None or path in self._reader.sides:
                 continue
             base = sqlite.database_below(self._folder, sqlite.base_of(path))
-            entry = self._parent.entry(path) if base and not sqlite.unwritten_since(base, self._began_ns) else None
-            if entry is not None:
+            if base is not None and not sqlite.unwritten_since(base, self._began_ns):
                 self._add_stale(Row(path, entry.kind), entry)
         self._cursor.passed.clear()
 
@@ -324,7 +325,10 @@ class _Capture:
         if isinstance(content, Content):
             self._add_content(content)
         elif content is Failure.UNSTEADY:
-            self._add_stale(row, entry or self._parent.entry(row.path))
+            if entry is None:
+                self._of_parent.add(row.path)
+                entry = self._parent.entry(row.path)
+            self._add_stale(row, entry)
         for side in (row.path + suffix for suffix in sqlite.SIDES):
             if self._reader.sides.get(side) is not None and not self._alone:
                 self._rows.add(Row(side, row.kind))  # the scan may not know it

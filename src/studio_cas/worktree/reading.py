@@ -185,13 +185,17 @@ class FileReader:
         return whole[0]
 
     def read_log(self, path: bytes, began_ns: int) -> Content | Failure:
-        """The write-ahead log at `path`, whose database was not written since `began_ns`, the begin of this capture."""
+        """The write-ahead log at `path`, whose database was not written since `began_ns`, the begin of this capture.
+
+        It is GONE only where the database is whole without it.
+        """
         self._told = self._seen = 0
         base = sqlite.base_of(path)
         try:
             file = open_below(self._root, path, FLAGS)
         except FileNotFoundError:
-            return Failure.GONE
+            status = sqlite.database_below(self._root, base)
+            return Failure.GONE if status and sqlite.unwritten_since(status, began_ns) else Failure.UNSTEADY
         try:
             header = sqlite.log_header(file)
             row = row_of(path, os.fstat(file))

@@ -87,7 +87,7 @@ class Cursor:
         self._tried = False
         self._leaf: tuple[Leaf, list[slice]] | None = None
         self.places: dict[LeafId, Place] = {}
-        self.passed: list[bytes] = []
+        self.passed: list[tuple[bytes, Entry | None]] = []
         self._advance()
 
     def _advance(self) -> None:
@@ -124,7 +124,7 @@ class Cursor:
         self._advance()
 
     def find(self, path: bytes) -> Row | None:
-        """The remembered row of `path`; rows before it are passed over, of which `passed` names sides of databases."""
+        """The remembered row of `path`; rows before it are passed over; `passed` has sides of databases."""
         return self._pass(path, order(path))
 
     def pass_all(self) -> None:
@@ -134,16 +134,18 @@ class Cursor:
     def _pass(self, path: bytes | None, key: bytes) -> Row | None:
         while self._block is not None:
             rows = self._block.rows
-            while self._index < len(rows):
-                row = rows[self._index]
-                if row.path == path:
-                    return row
-                if order(row.path) > key:
-                    return None
+            if self._index >= len(rows):
+                self._advance()
+                continue
+            row = rows[self._index]
+            if row.path == path:
+                return row
+            if order(row.path) > key:
+                return None
+            if row.path.endswith(SIDES):
+                self.passed.append((row.path, self.take()))
+            else:
                 self._index += 1
-                if row.path.endswith(SIDES):
-                    self.passed.append(row.path)
-            self._advance()
         return None
 
     def take(self) -> Entry | None:
