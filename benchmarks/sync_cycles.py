@@ -133,11 +133,14 @@ def beside_a_tarball(bench: Bench, tool: Studio, size: int) -> None:
 
 
 def lines(number: int, size: int) -> bytes:
-    """So many bytes of a log, none of them twice."""
-    values = os.urandom(size // 2).hex()
-    return "".join(f"step {at + number:012d} loss {values[at : at + 60]}\n" for at in range(0, size, 84)).encode()[
-        :size
-    ]
+    """So many bytes of a log, none of its lines twice; they compress well, as logs do."""
+    digits = os.urandom(size // 6).hex()
+    text = b"".join(
+        b"2026-11-22 10:00:00,000 INFO trainer step=%010d loss=%s grad=%s learning_rate=0.000300\n"
+        % (number + at, digits[16 * at : 16 * at + 8].encode(), digits[16 * at + 8 : 16 * at + 16].encode())
+        for at in range(size // 100)
+    )
+    return text[:size]
 
 
 def growing(bench: Bench, tool: Studio, size: int) -> None:
