@@ -10,6 +10,7 @@ import pytest
 from tests.reliability.folders import fill, names, snapshot
 
 from studio_cas.errors import CorruptError, NotFoundError
+from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.store.versions import list_versions, resolve
 from studio_cas.worktree.capture import capture
@@ -184,3 +185,21 @@ def test_a_record_that_is_no_record_is_noticed(store, version, text):
     only(store_folder(store) / "versions").write_bytes(text.encode("latin-1"))
     with pytest.raises(CorruptError, match="exp/tag@1"):
         resolve(store, "exp/tag")
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("change", [True, False])
+def test_a_capture_stands_alone_where_the_tree_of_the_latest_version_is_damaged(
+    store, many, work, out, tmp_path, damage, change
+):
+    """On a machine that knows nothing, and on one that would take the leaves from where they lay."""
+    damage(only(store_folder(store) / "trees"))
+    if change:
+        (work / "new").write_bytes(b"new")
+    with open_store(store_folder(store), home=tmp_path / "another home") as another:
+        made = capture(another, work, "exp", "tag")
+        assert (made.created, made.version.number, made.version.parent) == (True, 2, 1)
+        assert "tree pack" in made.damaged[0]
+        materialise(another, made.version, out)
+        assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in work.iterdir())
+    assert not capture(store, work, "exp", "tag").damaged

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio_cas.chunking.profile import Profile
-from studio_cas.errors import LocalIOError, TransientError
+from studio_cas.errors import CorruptError, LocalIOError, TransientError
 from studio_cas.formats.keys import check_name
 from studio_cas.formats.leaf import EntryKind
 from studio_cas.formats.version import Version
@@ -92,15 +92,22 @@ def capture(  # noqa: PLR0913 (each says something else of one capture)
     root = Path(os.path.abspath(root))  # noqa: PTH100 (resolve() would follow a link that is itself captured)
     without: frozenset[PackId] = damage.known(store)
     damaged: tuple[str, ...] = ()
+    alone = False  # the latest version cannot be read: this one takes nothing from it
     for _ in range(COMMIT_ATTEMPTS):
+        parent = Parent(store, versions.latest(store, experiment, tag), without, readable=not alone)
         with closing(
-            _Capture(store, root, experiment, tag, progress or Silent(), without, compression=compression)
+            _Capture(store, root, experiment, tag, progress or Silent(), parent, without, compression=compression)
         ) as work:
             try:
                 return work.run(exclude, ignore, damaged, user=user or _user(), final=final, moment=moment)
             except DamagedError as error:
                 damaged = tuple(error.packs.values())
                 without |= error.packs.keys()
+            except CorruptError as error:
+                if alone or parent.version is None:
+                    raise
+                alone, damaged = True, (*damaged, str(error))
+                statcache.path_of(store, root).unlink(missing_ok=True)  # its leaves may lie in what is damaged
             except CondemnedError as error:
                 without |= error.packs
                 store.catalog.forget(without)
@@ -130,6 +137,7 @@ class _Capture:
         experiment: str,
         tag: str,
         progress: Progress,
+        parent: Parent,
         without: frozenset[PackId],
         *,
         compression: bool,
@@ -141,7 +149,7 @@ class _Capture:
         self._progress = progress
         self._without = without
         self._secret = store.signer.file if store.signer else None
-        self._parent = Parent(store, versions.latest(store, experiment, tag), without)
+        self._parent = parent
         state_path = statcache.path_of(store, root)
         self._old = statcache.StateReader(state_path)
         self._state = statcache.StateWriter(state_path, self._old)
@@ -212,6 +220,8 @@ class _Capture:
     def _unchanged(self, root: Root, manifest_id: ManifestId) -> Version | None:
         """The latest version, where it is this very tree, and its packs are sound and not about to be deleted."""
         latest = self._parent.version
+        if not self._parent.readable:
+            return None
         same = latest is not None and latest.manifest_id == manifest_id and latest.is_file == root.is_file
         return latest if same and (not self._without or self._without.isdisjoint(self._parent.named)) else None
 

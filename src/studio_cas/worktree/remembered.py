@@ -180,20 +180,29 @@ def _size(block: Block) -> int:
 class Parent:
     """The version that the next one follows, read as far as it is needed.
 
-    Nothing that lies in packs of `without` is offered: they are damaged, or the collector is about to delete them.
+    Nothing that lies in packs of `without` is offered: they are damaged, or the collector is about to delete them. One
+    that is not `readable`, since its tree is damaged, offers nothing at all.
     """
 
-    def __init__(self, store: Store, version: Version | None, without: frozenset[PackId] = frozenset()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        version: Version | None,
+        without: frozenset[PackId] = frozenset(),
+        *,
+        readable: bool = True,
+    ) -> None:
         self._store = store
         self.version = version
+        self.readable = readable
         self._without = without
         self._tree: TreeReader | None = None
         self._learnt: set[int] = set()
 
     @property
     def tree(self) -> TreeReader | None:
-        """Its tree; None where there is no parent."""
-        if self._tree is None and self.version is not None:
+        """Its tree; None where there is no parent, or none that can be read."""
+        if self._tree is None and self.version is not None and self.readable:
             self._tree = TreeReader(self._store, self.version)
         return self._tree
 
