@@ -258,9 +258,10 @@ def test_a_forged_version_is_not_copied_under_another_signature(pushed):
     record = path(pushed, 2).read_bytes()
     path(pushed, 2).write_bytes(record.replace(b'"host": "', b'"host": "not-'))
     other = str(pushed.folder / "other")
-    outcome = pushed.run("copy", "exp/w", other, "--all-versions")
-    assert outcome.code == 5
-    assert "exp/w@2 is forged" in outcome.err
+    for options in (["--dry-run"], []):
+        outcome = pushed.run("copy", "exp/w", other, "--all-versions", *options)
+        assert outcome.code == 5
+        assert "exp/w@2 is forged" in outcome.err
     rows = pushed.ok("log", "exp/w", "--verify", "--json", "--store", other).json
     assert [(row["version"], row["state"]) for row in rows] == [(3, "good"), (1, "good")]
 

@@ -15,6 +15,7 @@ from studio_cas.moving.copying import CopiedVersion, missing_chunks
 from studio_cas.moving.copying_records import check_owner, missing_records
 from studio_cas.moving.mirroring import check_stores, wanted_versions
 from studio_cas.store import versions
+from studio_cas.store.verifying import check_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,7 +84,8 @@ def foresee_scope(
         check_owner(source.backend, target.backend, scope.experiment, join=join)
     for tag, number in wanted_versions(source, scope):
         try:
-            version = versions.read(source, scope.experiment, tag, number)
+            named = versions.read(source, scope.experiment, tag, number)
+            version, _ = check_source(source, named, signing=source.signer is not None)
             found = _foresee(source, target, version, forecast.data)
         except CorruptError as error:
             found = CopiedVersion(scope.experiment, tag, number, "failed", reason=str(error))
