@@ -1,5 +1,6 @@
 """Read buffers: shared, held, used again, and never while somebody looks into them."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,10 +50,11 @@ def test_a_buffer_is_used_again_when_the_last_holder_lets_go():
     assert arena.made == 2
 
 
-def test_a_buffer_is_crowded_when_many_are_in_use():
-    arena = Arena()
+@pytest.mark.parametrize("many", [CROWDED, 2])
+def test_a_buffer_is_crowded_when_many_are_in_use(many):
+    arena = Arena(many)
     held = []
-    while len(held) <= CROWDED:
+    while len(held) <= many:
         buffer, _ = take(arena, BUFFER_SIZE)
         buffer.hold()
         held.append(buffer)

@@ -11,6 +11,7 @@ import threading
 
 BUFFER_SIZE = 8 * 1024 * 1024
 CROWDED = 24  # buffers in use; a first capture to a folder needs about 20: three packs and what is in flight
+CROWDED_FAR = 8  # with a bucket, where seven packs wait for a slow line: what they hold is copied sooner
 SHARE_ABOVE = 2 * 1024 * 1024
 
 
@@ -40,7 +41,7 @@ class ArenaBuffer:
     def crowded(self) -> bool:
         """Whether so many buffers are in use that a copy of a few bytes is better than to hold one more."""
         with self._arena.lock:
-            return self._arena.made - len(self._arena.free) > CROWDED
+            return self._arena.made - len(self._arena.free) > self._arena.crowded
 
     def taken(self) -> None:
         """Begin anew with one holder."""
@@ -48,9 +49,13 @@ class ArenaBuffer:
 
 
 class Arena:
-    """Gives contiguous space to read into, from one thread; buffers are released from any."""
+    """Gives contiguous space to read into, from one thread; buffers are released from any.
 
-    def __init__(self) -> None:
+    `crowded`: more buffers in use than that are many.
+    """
+
+    def __init__(self, crowded: int = CROWDED) -> None:
+        self.crowded = crowded
         self.lock = threading.Lock()
         self.free: list[ArenaBuffer] = []
         self.made = 0

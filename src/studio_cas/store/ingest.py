@@ -19,6 +19,7 @@ from studio_cas.codec.choose import RAW, RAW_ABOVE, Choice, Codec, choose
 from studio_cas.formats.pack import Kind
 from studio_cas.ids import digest
 from studio_cas.store import dedup
+from studio_cas.store.arena import CROWDED, CROWDED_FAR
 from studio_cas.store.hooks import HookIndex
 from studio_cas.store.packing import PackStream
 
@@ -100,6 +101,7 @@ class Ingest:
         self._compression = compression
         self.data = PackStream(store, Kind.DATA, learn=True)
         self.trees = PackStream(store, Kind.TREE, learn=False)
+        self.held_buffers = CROWDED if store.backend.local else CROWDED_FAR
         self.new_chunks = 0
         self._copied_bytes = 0
         self.hooks = HookIndex(store, without)

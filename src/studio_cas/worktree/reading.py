@@ -64,7 +64,7 @@ class FileReader:
         self._ingest = ingest
         self._advance = advance
         self._seen = self._told = 0  # bytes of the file being read: in this attempt, and in any
-        self._arena = Arena()
+        self._arena = Arena(ingest.held_buffers)
         self._zeros = memoryview(bytes(config.chunking.maximum))
         self._patience_ns = PATIENCE_NS
         self._wait_ns = 0
