@@ -130,6 +130,17 @@ def test_an_older_version_comes_back_by_number_and_by_distance(terminal, weights
     assert terminal.ok("cat", "exp/w/notes.txt").out == "loss 0.25\n"
 
 
+def test_a_push_that_fails_leaves_a_name_that_its_owner_uses_later(terminal, weights):
+    """The name is taken first, and nobody needs the right to delete; an experiment without artifacts harms nothing."""
+    os.mkfifo(terminal.folder / "pipe")
+    terminal.fails(2, "push", "pipe", "exp/w")
+    assert terminal.ok("ls").out == "exp\n"
+    assert terminal.ok("ls", "exp", "--json").json == []
+    terminal.fails(4, "pull", "exp/w")
+    assert "belongs to" in terminal.fails(6, "push", weights, "exp/w", STUDIOML_USER="bob").err
+    assert "exp/w@1: " in terminal.ok("push", weights, "exp/w").out
+
+
 def test_include_and_exclude_choose_files(terminal, weights):
     terminal.ok("push", weights, "exp/w")
     terminal.ok("pull", "exp/w", "some", "--include", "*.txt", "--include", "*.json", "--exclude", "notes*")
