@@ -44,10 +44,9 @@ def out(tmp_path):
 @pytest.fixture
 def open_to_all(tmp_path):
     """Nobody may go through the folders above, and write into the test's own."""
-    folder = tmp_path
-    while os.access(folder, os.W_OK) and folder.parent != folder and not folder.stat().st_mode & 0o001:
-        folder.chmod(folder.stat().st_mode | 0o111)
-        folder = folder.parent
+    for folder in (tmp_path, *tmp_path.parents):  # each: another session of pytest closes the upper ones again
+        if os.access(folder, os.W_OK) and not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o111)
     tmp_path.chmod(0o777)
 
 

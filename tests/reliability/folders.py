@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import stat
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+IMPORTED_LATER = ("concurrent.futures.thread", "studio_cas.store.catalog", "studio_cas.backends.local")
 
 
 def fill(root: Path, seed: int = 1, *, big: int = 3 << 20) -> Path:
@@ -58,7 +62,12 @@ def names(folder: Path) -> list[str]:
 
 
 def as_nobody(work: Callable[[], object]) -> str:
-    """Run `work` in a child that is nobody; its answer, or what it raised, as text."""
+    """Run `work` in a child that is nobody; its answer, or what it raised, as text.
+
+    What is imported when it is used is imported before: nobody may be kept from where Python is installed.
+    """
+    for name in IMPORTED_LATER:
+        importlib.import_module(name)
     reading, writing = os.pipe()
     child = os.fork()
     if not child:

@@ -213,7 +213,7 @@ class _Capture:
             self._ingest.data.bytes + self._ingest.trees.bytes,
             self._ingest.new_chunks,
             tuple(self._stale),
-            tuple(self._skipped),
+            tuple(sorted(self._skipped)),
             damaged,
         )
 
@@ -396,7 +396,7 @@ class _Capture:
                 final=final,
                 is_file=root.is_file,
                 stale=tuple(self._stale),
-                skipped=tuple(self._skipped),
+                skipped=tuple(sorted(self._skipped)),
             )
 
         number = parent.number + 1 if parent else 1
