@@ -9,6 +9,8 @@ from studio_cas.testing.faulty_gcs import FaultyGcs
 from studio_cas.testing.faulty_http import BUCKET, serve
 from studio_cas.testing.s3_server import CREATE_ONLY, IGNORES_PRECONDITIONS, installed, s3_server
 
+pytestmark = pytest.mark.own_store  # their buckets are their own, some of which refuse deletes anyway
+
 SCRIPT = """
 from pathlib import Path
 from studio import fs_tracker
