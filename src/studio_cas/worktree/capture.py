@@ -12,26 +12,25 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from studio_cas.chunking.profile import Profile
 from studio_cas.errors import CorruptError, LocalIOError, TransientError
 from studio_cas.formats.keys import check_name
-from studio_cas.formats.leaf import EntryKind
 from studio_cas.formats.version import Version
 from studio_cas.progress import Silent
 from studio_cas.store import damage, guard, versions
 from studio_cas.store.guard import CondemnedError
 from studio_cas.store.ingest import Ingest
-from studio_cas.worktree import sqlite, statcache, steady
+from studio_cas.worktree import statcache, steady
 from studio_cas.worktree.ignore import matcher
 from studio_cas.worktree.merge import Merge
-from studio_cas.worktree.reading import Content, Failure, FileReader
-from studio_cas.worktree.remembered import Cursor, Entry, Parent
+from studio_cas.worktree.reading import FileReader
+from studio_cas.worktree.remembered import Cursor, Parent
 from studio_cas.worktree.repack import DamagedError
-from studio_cas.worktree.scan import Row, parent_below, scan_columns
+from studio_cas.worktree.scan import scan_columns
 from studio_cas.worktree.source import Rows, open_root, pruned
-from studio_cas.worktree.tree_writer import FILES, Item, TreeWriter
+from studio_cas.worktree.tree_writer import TreeWriter
+from studio_cas.worktree.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,6 +126,17 @@ def _user() -> str:
         return str(os.getuid())
 
 
+class Made(NamedTuple):
+    """What a version says of how it was made: `began` and the `told` time in seconds since the epoch."""
+
+    began: float
+    told: float
+    user: str
+    final: bool
+    stale: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
 class _Capture:
     """One capture while it runs; it uses no pack of `without`."""
 
@@ -148,7 +158,6 @@ class _Capture:
         self._tag = tag
         self._progress = progress
         self._without = without
-        self._secret = store.signer.file if store.signer else None
         self._parent = parent
         state_path = statcache.path_of(store, root)
         self._old = statcache.StateReader(state_path)
@@ -157,9 +166,6 @@ class _Capture:
         self._ingest = Ingest(store, self._parent.owns, without, compression=compression)
         self._tree = TreeWriter(self._ingest, self._state, _known_leaves(self._cursor, self._parent))
         self._merge = Merge(store, self._ingest, self._tree, self._state)
-        self._stale: list[str] = []
-        self._of_parent: set[bytes] = set()  # those of them that the stat cache did not know
-        self._skipped: list[str] = []
         self._folder = -1
         self._closing = ExitStack()
 
@@ -178,22 +184,22 @@ class _Capture:
         Raises CondemnedError, DamagedError: begin anew.
         """
         began = time.time()
-        self._began_ns = time.time_ns()
         self._folder, single = open_root(self._root)
-        self._alone = single is not None
         self._progress.start(f"capture {self._experiment}/{self._tag}")
-        self._reader = FileReader(self._folder, self._store.config, self._ingest, self._progress.advance)
-        self._closing.callback(self._reader.close)
+        reader = FileReader(self._folder, self._store.config, self._ingest, self._progress.advance)
+        self._closing.callback(reader.close)
+        walk = self._new_walk(reader, alone=single is not None)
         if single is not None:
             rows = Rows(iter([single]))
         else:
             ignored, left_out = matcher(self._root, ignore), pruned(self._store, self._root, exclude)
-            rows = Rows(scan_columns(self._folder, ignored, left_out, self._skip))
-        self._walk(rows)
+            rows = Rows(scan_columns(self._folder, ignored, left_out, walk.skip))
+        walk.run(rows)
+        stale, skipped = tuple(walk.stale), tuple(sorted(walk.skipped))
         root = self._tree.finish(is_file=single is not None)
         if single is not None and not root.files and not root.leaves:
-            reasons = [f"it {steady.STILL_WRITTEN}" for _ in self._stale] + self._skipped
-            message = f"{self._root} could not be captured: {'; '.join(reasons) or 'it went away'}"
+            reasons = [f"it {steady.STILL_WRITTEN}" for _ in stale]
+            message = f"{self._root} could not be captured: {'; '.join([*reasons, *skipped]) or 'it went away'}"
             raise LocalIOError(message)
         manifest_id = root.manifest_id()
         if (latest := self._unchanged(root, manifest_id)) is not None:
@@ -203,18 +209,33 @@ class _Capture:
             if not final and not damaged:  # it may have to be done in a moment; one damaged pack a capture is enough
                 root = self._merge.run(f"{self._experiment}/{self._tag}", root, began)
             told = began if moment is None else moment
-            version, created = self._commit(root, manifest_id, began, told, user=user, final=final), True
+            made = Made(began, told, user, final, stale, skipped)
+            version, created = self._commit(root, manifest_id, made), True
         self._merge.state.commit()
         return CaptureResult(
             version,
             created,
             root.files,
-            self._reader.bytes_read,
+            reader.bytes_read,
             self._ingest.data.bytes + self._ingest.trees.bytes,
             self._ingest.new_chunks,
-            tuple(self._stale),
-            tuple(sorted(self._skipped)),
+            stale,
+            skipped,
             damaged,
+        )
+
+    def _new_walk(self, reader: FileReader, *, alone: bool) -> Walk:
+        secret = self._store.signer.file if self._store.signer else None
+        return Walk(
+            self._folder,
+            reader,
+            self._cursor,
+            self._old,
+            self._parent,
+            self._tree,
+            self._progress,
+            alone=alone,
+            secret=secret,
         )
 
     def _unchanged(self, root: Root, manifest_id: ManifestId) -> Version | None:
@@ -225,150 +246,7 @@ class _Capture:
         same = latest is not None and latest.manifest_id == manifest_id and latest.is_file == root.is_file
         return latest if same and (not self._without or self._without.isdisjoint(self._parent.named)) else None
 
-    def _skip(self, path: bytes, why: str) -> None:
-        self._skipped.append(f"{os.fsdecode(path) or '.'}: {why}")
-
-    def _walk(self, rows: Rows) -> None:
-        """Merge the scan with the stat cache: whole unchanged leaves at once, everything else entry by entry."""
-        tree, cursor = self._tree, self._cursor
-        self._rows = rows
-        while True:
-            block = cursor.whole_block() if tree.at_boundary else None
-            if block is not None:
-                batch = rows.take(len(block.rows))
-                whole = batch == block.rows and (batch or block.begins_inside)
-                if whole and not (cursor.at_last and rows.more()) and tree.reuse(block, self._old.leaf_object):
-                    cursor.accept()
-                    self._progress.advance(block.leaf.size, block.files)
-                    continue
-                rows.put_back(batch)
-            row = rows.next()
-            if row is None:
-                cursor.pass_all()
-                self._keep_passed()
-                return
-            self._add(row)
-
-    def _add(self, row: Row) -> None:
-        remembered = self._cursor.find(row.path)
-        if self._cursor.passed:
-            self._keep_passed()
-        if row.path.endswith(sqlite.SUFFIXES) and not self._alone and self._add_side(row, remembered):
-            return
-        if row.kind == EntryKind.FOLDER:
-            self._tree.add(Item(row.path, row.kind, Profile.CDC, 0, 0, b"", None, row))
-            return
-        entry = self._cursor.take() if remembered is not None else None
-        if entry is not None and remembered == row:
-            self._keep(row, entry, row)
-            self._progress.advance(entry.size, 1)
-        elif row.kind == EntryKind.LINK:
-            self._add_link(row)
-        else:
-            self._add_file(row, entry, remembered)
-
-    def _add_side(self, row: Row, remembered: Row | None) -> bool:
-        """A file beside a database, where it belongs to one: they are of one moment. False for any other file."""
-        known = row.path in self._reader.sides
-        if not known and sqlite.database_below(self._folder, sqlite.base_of(row.path)) is None:
-            return False
-        if row.path.endswith(sqlite.INDEX):
-            return True
-        if not known and remembered == row:
-            return False
-        entry = self._cursor.take() if remembered is not None else None
-        if known:
-            content = self._reader.sides.pop(row.path)
-        elif row.path.endswith(sqlite.LOG):
-            content = self._reader.read_log(row.path, self._began_ns)
-        else:  # the database is as it was: what had to be undone, if anything
-            content = Failure.UNSTEADY if entry is not None else None
-        if isinstance(content, Content):
-            self._add_content(content)
-        elif content is Failure.UNSTEADY:
-            if entry is None and sqlite.base_of(row.path) in self._of_parent:
-                entry = self._parent.entry(row.path)
-            if entry is not None:
-                self._add_stale(row, entry)
-        return True
-
-    def _keep_passed(self) -> None:
-        """Files beside databases are gone. Where a database is written right now, it is kept as it was, with them."""
-        for path, entry in self._cursor.passed:
-            if entry is None or path in self._reader.sides:
-                continue
-            base = sqlite.database_below(self._folder, sqlite.base_of(path))
-            if base is not None and not sqlite.unwritten_since(base, self._began_ns):
-                self._add_stale(Row(path, entry.kind), entry)
-        self._cursor.passed.clear()
-
-    def _keep(self, row: Row, entry: Entry, remembered: Row) -> None:
-        """An entry as it was captured before."""
-        mtime = entry.mtime_ns
-        item = Item(row.path, entry.kind, entry.profile, entry.size, mtime, entry.literal, entry.chunks, remembered)
-        self._tree.add(item)
-
-    def _add_link(self, row: Row) -> None:
-        try:
-            with parent_below(self._folder, row.path) as (folder, name):
-                target = os.readlink(name, dir_fd=folder)
-        except OSError as error:
-            self._skip(row.path, f"cannot be read: {error.strerror}")
-            return
-        remembered = statcache.trusted(row, time.time_ns())
-        self._tree.add(Item(row.path, EntryKind.LINK, Profile.CDC, 0, row.mtime_ns, target, None, remembered))
-
-    def _add_file(self, row: Row, entry: Entry | None, remembered: Row | None) -> None:
-        if (row.device, row.inode) == self._secret:
-            self._skip(row.path, "is the key that signs versions, and is left out")
-            return
-        if entry is None:
-            self._parent.learn(row.path)
-        grown = entry is not None and remembered is not None and row.size > entry.size and _same_file(row, remembered)
-        try:
-            content = self._reader.read(row, entry.chunks if entry and grown else None)
-        except OSError as error:
-            self._skip(row.path, f"cannot be read: {error.strerror}")
-            return
-        if isinstance(content, Content) and self._alone and any(self._reader.sides.values()):
-            content = Failure.UNSTEADY  # it is not whole without what lies beside it
-        if isinstance(content, Content):
-            self._add_content(content)
-        elif content is Failure.UNSTEADY:
-            if entry is None:
-                self._of_parent.add(row.path)
-                entry = self._parent.entry(row.path)
-            self._add_stale(row, entry)
-        for side in (row.path + suffix for suffix in sqlite.SIDES):
-            if self._reader.sides.get(side) is not None and not self._alone:
-                self._rows.add(Row(side, row.kind))  # the scan may not know it
-
-    def _add_content(self, content: Content) -> None:
-        read = content.row
-        remembered = statcache.trusted(read, time.time_ns())
-        self._tree.add(
-            Item(
-                read.path,
-                read.kind,
-                content.profile,
-                read.size,
-                read.mtime_ns,
-                content.literal,
-                content.chunks,
-                remembered,
-            )
-        )
-        self._progress.advance(0, 1)
-
-    def _add_stale(self, row: Row, entry: Entry | None) -> None:
-        """A file that was being written: its earlier state, which the stat cache must not trust, or nothing."""
-        self._stale.append(os.fsdecode(row.path))
-        if entry is not None and entry.kind in FILES:
-            self._keep(row, entry, row._replace(kind=entry.kind, mtime_ns=statcache.UNTRUSTED))
-
-    def _commit(
-        self, root: Root, manifest_id: ManifestId, began: float, told: float, *, user: str, final: bool
-    ) -> Version:
+    def _commit(self, root: Root, manifest_id: ManifestId, made: Made) -> Version:
         tree = self._merge.tree.store(root)
         self._ingest.finish()
         parent = self._parent.version
@@ -388,15 +266,15 @@ class _Capture:
                 size=root.size,
                 files=root.files,
                 stored=self._ingest.data.bytes + self._ingest.trees.bytes,
-                time=told,
+                time=made.told,
                 host=os.uname().nodename,
-                user=user,
+                user=made.user,
                 writer=writer,
                 parent=parent.number if parent else None,
-                final=final,
+                final=made.final,
                 is_file=root.is_file,
-                stale=tuple(self._stale),
-                skipped=tuple(sorted(self._skipped)),
+                stale=made.stale,
+                skipped=made.skipped,
             )
 
         number = parent.number + 1 if parent else 1
@@ -405,7 +283,7 @@ class _Capture:
         own = {*self._ingest.data.packs, *self._ingest.trees.packs}
         adopted = packs - earlier - own
         if own:
-            self._store.catalog.add_made(f"{self._experiment}/{self._tag}", own, began)
+            self._store.catalog.add_made(f"{self._experiment}/{self._tag}", own, made.began)
         return guard.commit(
             self._store, packs, frozenset(adopted), lambda: versions.create(self._store, number, record)
         )
@@ -420,11 +298,6 @@ class _Capture:
         self._state.abandon()
         if self._folder >= 0:
             os.close(self._folder)
-
-
-def _same_file(row: Row, other: Row) -> bool:
-    """Whether both are one file: a log that only grew is not another one in its place."""
-    return (row.inode, row.device) == (other.inode, other.device)
 
 
 def _known_leaves(cursor: Cursor, parent: Parent) -> Callable[[LeafId], Place | None]:
