@@ -269,6 +269,7 @@ def test_where_nobody_tells_that_is_what_is_recorded(beside):
 
 def test_a_runner_that_is_killed_before_its_script_is_a_failed_run(beside):
     beside.begin(begun=False)
+    beside.lost(RUNNER)  # it may still be dying when its daemon hears nothing more of it
     ended = beside.end()
     assert (ended.status, ended.exit_code) == ("failed", None)
     assert ended.problems == ("studio run was killed before the script began",)

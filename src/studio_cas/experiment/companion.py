@@ -203,7 +203,8 @@ class RunCompanion:
         """The runner was killed: record what the script prints. Or the script has ended, and nobody else tells how."""
         if process.pid == self.part.runner:
             self._runner_lost = True
-            self._end.problems.append("studio run was killed; the captures went on without it")
+            if self.part.begun:
+                self._end.problems.append("studio run was killed; the captures went on without it")
             if self._ends and self.part.output is not None:
                 from studio_cas.experiment.output import Recorder, inherited_channels
 
