@@ -96,6 +96,7 @@ def test_the_cost_of_a_month(terminal, weights, service):
     assert "list prices of Google Cloud Storage" in terminal.ok("du", "--cost", "--store", URL).out
 
 
+@pytest.mark.own_store
 def test_a_store_on_this_machine_costs_nothing(terminal, weights):
     terminal.ok("push", weights, "exp/w")
     assert "nobody sends a bill" in terminal.ok("du", "--cost").out

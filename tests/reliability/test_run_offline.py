@@ -109,6 +109,7 @@ def test_a_credential_that_is_revoked_during_a_run(machine, cloud):
     run.assert_all_is_there()
 
 
+@pytest.mark.own_store
 def test_a_store_in_a_folder_that_goes_during_a_run(machine, tmp_path):
     run = Run(machine)
     machine.store.rename(tmp_path / "away")

@@ -19,6 +19,8 @@ from studio_cas.store.verifying import history, resolve_vouched
 from studio_cas.store.versions import resolve
 from studio_cas.testing.moody_backend import Moody
 
+pytestmark = pytest.mark.own_store
+
 
 def demanded(one: Machine, name: str = "exp/tag") -> version.Version:
     one.store.require_signatures = True

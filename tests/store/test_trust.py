@@ -21,6 +21,8 @@ from studio_cas.store.verifying import State, judge
 from studio_cas.store.versions import latest
 from studio_cas.worktree.capture import capture
 
+pytestmark = pytest.mark.own_store
+
 
 def test_machines_without_a_key_make_versions_as_before(machine, ann, bob):
     carl = machine("carl", key=False)
