@@ -200,7 +200,9 @@ def test_a_key_of_no_pack_is_corrupt(key):
         keys.pack_id_of(key)
 
 
-@pytest.mark.parametrize("name", ["", "x", "1", "-000000000000001", "\uff11" * 16, "1_0_0_0_0_0_0_0_0", " " * 16])
+@pytest.mark.parametrize(
+    "name", ["", "x", "1", "-000000000000001", "\uff11" * 16, "1_0_0_0_0_0_0_0_0", " " * 16, f"0/{9:016}", f"/{9:016}"]
+)
 def test_a_key_of_no_version_is_corrupt(name):
     with pytest.raises(CorruptError, match="no version record"):
         keys.version_number(f"versions/exp/tag/{name}")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from studio_cas.errors import CorruptError
 from studio_cas.formats import signature, version
+from studio_cas.formats.spec import parse_spec
 from studio_cas.store import trust
 from studio_cas.store.signing import load_signer
 from studio_cas.store.store import open_store
+from studio_cas.store.verifying import resolve_vouched
 
 
 def test_a_record_that_was_changed_is_forged(attacker, bob):
@@ -64,6 +69,18 @@ def test_two_versions_that_were_exchanged_and_given_each_others_number_are_forge
 def test_an_older_version_in_the_place_of_the_newest_is_reordered(attacker, bob):
     attacker.writes(6, attacker.reads(2))
     assert bob.finds()[-1] == "6 reordered"
+
+
+@pytest.mark.parametrize("folder", ["!", "0", "9"])
+def test_a_signed_record_that_is_copied_into_a_folder_before_the_newest_is_no_version(attacker, bob, folder):
+    beneath = attacker.path(1).parent / folder
+    beneath.mkdir()
+    (beneath / attacker.path(1).name).write_bytes(attacker.reads(1))
+    with pytest.raises(CorruptError, match="no version record: move it away"):
+        bob.finds()
+    bob.store.require_signatures = True
+    with pytest.raises(CorruptError, match="no version record: move it away"):
+        resolve_vouched(bob.store, parse_spec("exp/tag"))
 
 
 def test_a_version_that_was_dropped_is_named(attacker, bob):

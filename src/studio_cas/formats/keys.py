@@ -18,6 +18,7 @@ TREES = "trees/"
 NUMBER_DIGITS = 16
 NUMBER_LIMIT: int = 10**NUMBER_DIGITS - 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}")
+_VERSION = re.compile(rf"{VERSIONS}[^/]+/[^/]+/([0-9]{{{NUMBER_DIGITS}}})")
 
 
 def check_name(name: str, what: str) -> str:
@@ -55,8 +56,11 @@ def version(experiment: str, tag: str, number: int) -> str:
 
 
 def version_number(key: str) -> int:
-    """The version number in `key`. Raises CorruptError."""
-    digits = key.rpartition("/")[2]
-    if len(digits) != NUMBER_DIGITS or not (digits.isascii() and digits.isdigit()):
+    """The version number in `key`. Raises CorruptError, also for what lies deeper: it would pass for an older version.
+
+    Such a one sorts where whoever made it wants, before the newest.
+    """
+    found = _VERSION.fullmatch(key)
+    if found is None:
         raise CorruptError(f"the store has an object {key}, which is no version record: move it away")
-    return NUMBER_LIMIT - int(digits)
+    return NUMBER_LIMIT - int(found[1])
