@@ -14,6 +14,8 @@ from studio_cas.store.signing import load_signer
 from studio_cas.store.store import open_store
 from studio_cas.store.verifying import resolve_vouched
 
+pytestmark = pytest.mark.own_store
+
 
 def test_a_record_that_was_changed_is_forged(attacker, bob):
     record = attacker.reads(3)
