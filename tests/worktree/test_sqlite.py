@@ -1,5 +1,6 @@
 """Databases that a script has open: captured as one moment, with their log, and never half."""
 
+import errno
 import os
 import time
 from contextlib import closing
@@ -13,6 +14,7 @@ from studio_cas.store.store import open_store
 from studio_cas.store.versions import list_versions
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.listing import entries, read_file
+from studio_cas.worktree.materialise import materialise
 
 MODES = ["wal", "delete", "truncate", "persist"]
 
@@ -149,6 +151,73 @@ def test_files_that_are_only_named_so_are_files(store, work):
         (work / name).write_bytes(b"not of a database" * 100)
     _, files = captured(store, work)
     assert files.keys() == names
+
+
+def test_one_that_is_still_being_copied_is_not_captured_before_it_is_whole(store, work, out):
+    with closing(Elsewhere(out / "whole", "delete")) as made:
+        made.step(1, blocks=100)
+    data = (out / "whole").read_bytes()
+    with (work / "m.db").open("wb", buffering=0) as copy:
+        copy.write(data[: len(data) // 2])
+        result, files = captured(store, work)
+        assert (files, result.stale) == ({}, ("m.db",))
+        copy.write(data[len(data) // 2 :])
+    assert captured(store, work)[1] == {"m.db": data}
+
+
+def test_one_that_lost_its_end_is_captured_as_it_is_when_nobody_writes_it(store, work, out):
+    with closing(Elsewhere(out / "whole", "delete")) as made:
+        made.step(1, blocks=100)
+    (work / "m.db").write_bytes((out / "whole").read_bytes()[:8192])
+    assert len(captured(store, work)[1]["m.db"]) == 8192
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal", "-shm"])
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_what_is_no_file_belongs_to_no_database(store, work, out, suffix, kind):
+    Elsewhere(work / "m.db", "delete").close()
+    (work / "z").write_bytes(b"z")
+    beside = work / f"m.db{suffix}"
+    if kind == "folder":
+        beside.mkdir()
+        (beside / "in").write_bytes(b"in")
+    elif kind == "link":
+        beside.symlink_to("z")
+    else:
+        os.mkfifo(beside)
+    for number in range(2):  # the database is read, and then as it was
+        (work / "z").write_bytes(b"z" * number)
+        time.sleep(0.03)
+        result = capture(store, work, "exp", "tag")
+        assert result.stale == ()
+        assert len(result.skipped) == (kind == "pipe")
+        materialise(store, result.version, out / f"{number}")
+        here = {path.relative_to(work) for path in work.rglob("*") if not path.is_fifo()}
+        assert {path.relative_to(out / f"{number}") for path in (out / f"{number}").rglob("*")} == here
+    if kind == "folder":
+        (beside / "in").unlink()
+        beside.rmdir()
+    else:
+        beside.unlink()
+    assert captured(store, work)[0].stale == ()
+
+
+def test_a_log_that_cannot_be_read_is_named_and_its_earlier_state_stands(store, work, out, monkeypatch):
+    from studio_cas.worktree import sqlite
+
+    with closing(Elsewhere(work / "m.db", "wal")) as database:
+        database.step(1)
+        captured(store, work)
+        database.step(2)
+
+        def refused(_):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(sqlite, "log_header", refused)
+        result, files = captured(store, work)
+        assert result.skipped == ("m.db-wal: cannot be read: Permission denied",)
+        assert result.stale == ("m.db-wal",)
+        assert last_step(files, "m.db", out / "m") == 1
 
 
 def test_a_log_that_comes_while_the_folder_is_read_is_not_lost(store, work, out, monkeypatch):

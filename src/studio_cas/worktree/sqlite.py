@@ -11,6 +11,9 @@ when it writes (file format, sections 1 to 4; "File locking and concurrency"):
   there was, and it begins anew with another header. The file is written while the log is moved into it, which its times
   show.
 
+Whoever copies or fetches a database writes it as any file, without a lock: one that is shorter than its header says, and
+that somebody has open for writing, is not there yet. Only a log or a journal may hold the rest.
+
 So the file is read between two looks: no lock, the same times, the same header with its change counter, the same header
 of the log, and the same journal, if one was left. What was read is then one moment. Times have to be older than a tick
 of the clock, as with any file.
@@ -22,6 +25,7 @@ journal that is not needed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -48,6 +52,9 @@ _HEADER, _LOG_HEADER, _JOURNAL_HEADER = 100, 32, 28
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _PENDING, _RESERVED, _SHARED, _SHARED_LENGTH = 0x40000000, 0x40000001, 0x40000002, 510
 _FLOCK = struct.Struct("@hhqqi4x")
+_NO_FILE = (errno.ELOOP, errno.ENXIO)  # a link; a socket
+_PAGE_SIZE_AT, _CHANGES_AT, _PAGES_AT, _PAGES_OF_CHANGE_AT = 16, 24, 28, 92
+_LARGEST_PAGE = 65536  # which does not fit into its field: that has a 1
 _GET_LOCK = getattr(fcntl, "F_OFD_GETLK", None)
 
 
@@ -115,6 +122,10 @@ class Family:
             self.log = None
         self.journal = self._hot_journal()
         self._marks = self._look(self.log, self.journal)
+        if self.log is None and self.journal is None and _is_short(self._marks.header, before.st_size):
+            free = steady.unwritten(self._file)
+            if free is False or (free is None and quiet < steady.SETTLE_NS):
+                return steady.PAUSE_NS if free is False else steady.SETTLE_NS - quiet
         return 0 if self._marks.times == _times(before) else PAUSE_NS
 
     def wait_after(self) -> int:
@@ -124,10 +135,16 @@ class Family:
         return 0 if self._look(self._side(LOG), self._hot_journal()) == self._marks else PAUSE_NS
 
     def _side(self, suffix: bytes) -> int | None:
+        """A regular file beside the database, open; SQLite follows no link there either."""
         try:
-            return self._open.enter_context(_opened(self._root, self._path + suffix))
+            side = self._open.enter_context(_opened(self._root, self._path + suffix))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
+        return side if stat.S_ISREG(os.fstat(side).st_mode) else None
 
     def _hot_journal(self) -> int | None:
         """The journal of a writer that is gone: it undoes what was half written."""
@@ -194,6 +211,17 @@ def unwritten_since(status: os.stat_result, moment_ns: int) -> bool:
 def log_header(log: int) -> bytes:
     """What is another one when the log has begun anew."""
     return os.pread(log, _LOG_HEADER, 0)
+
+
+def _is_short(header: bytes, size: int) -> bool:
+    """Whether the database of that header has more than `size` bytes; False where the header does not say."""
+
+    def number(at: int, length: int = 4) -> int:
+        return int.from_bytes(header[at : at + length], "big")
+
+    page = number(_PAGE_SIZE_AT, 2)
+    says = number(_CHANGES_AT) == number(_PAGES_OF_CHANGE_AT)  # else it was written by a SQLite that knew no such field
+    return says and number(_PAGES_AT) * (_LARGEST_PAGE if page == 1 else page) > size
 
 
 def _times(status: os.stat_result) -> tuple[int, int, int]:

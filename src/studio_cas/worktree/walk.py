@@ -100,6 +100,8 @@ class Walk:
 
     def _add_side(self, row: Row, remembered: Row | None) -> bool:
         """A file beside a database, where it belongs to one: they are of one moment. False for any other file."""
+        if row.kind not in FILES:
+            return False
         known = row.path in self._reader.sides
         if not known and sqlite.database_below(self._folder, sqlite.base_of(row.path)) is None:
             return False
@@ -111,7 +113,7 @@ class Walk:
         if known:
             content = self._reader.sides.pop(row.path)
         elif row.path.endswith(sqlite.LOG):
-            content = self._reader.read_log(row.path, self._began_ns)
+            content = self._read_log(row)
         else:  # the database is as it was: what had to be undone, if anything
             content = Failure.UNSTEADY if entry is not None else None
         if isinstance(content, Content):
@@ -123,10 +125,17 @@ class Walk:
                 self._add_stale(row, entry)
         return True
 
+    def _read_log(self, row: Row) -> Content | Failure:
+        try:
+            return self._reader.read_log(row.path, self._began_ns)
+        except OSError as error:
+            self.skip(row.path, f"cannot be read: {error.strerror}")
+            return Failure.UNSTEADY
+
     def _keep_passed(self) -> None:
         """Files beside databases are gone. Where a database is written right now, it is kept as it was, with them."""
         for path, entry in self._cursor.passed:
-            if entry is None or path in self._reader.sides:
+            if entry is None or entry.kind not in FILES or path in self._reader.sides:
                 continue
             base = sqlite.database_below(self._folder, sqlite.base_of(path))
             if base is not None and not sqlite.unwritten_since(base, self._began_ns):
