@@ -11,8 +11,8 @@ when it writes (file format, sections 1 to 4; "File locking and concurrency"):
   there was, and it begins anew with another header. The file is written while the log is moved into it, which its times
   show.
 
-Whoever copies or fetches a database writes it as any file, without a lock: one that is shorter than its header says, and
-that somebody has open for writing, is not there yet. Only a log or a journal may hold the rest.
+Whoever copies or fetches a database writes it as any file, without a lock: one that is shorter than its header says,
+and that somebody has open for writing, is not there yet. Only a log or a journal may hold the rest.
 
 So the file is read between two looks: no lock, the same times, the same header with its change counter, the same header
 of the log, and the same journal, if one was left. What was read is then one moment. Times have to be older than a tick

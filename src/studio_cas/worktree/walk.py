@@ -84,7 +84,8 @@ class Walk:
         remembered = self._cursor.find(row.path)
         if self._cursor.passed:
             self._keep_passed()
-        if row.path.endswith(sqlite.SUFFIXES) and not self._alone and self._add_side(row, remembered):
+        named_so = row.path.endswith(sqlite.SUFFIXES) and row.kind in FILES and not self._alone
+        if named_so and self._add_side(row, remembered):
             return
         if row.kind == EntryKind.FOLDER:
             self._tree.add(Item(row.path, row.kind, Profile.CDC, 0, 0, b"", None, row))
@@ -100,8 +101,6 @@ class Walk:
 
     def _add_side(self, row: Row, remembered: Row | None) -> bool:
         """A file beside a database, where it belongs to one: they are of one moment. False for any other file."""
-        if row.kind not in FILES:
-            return False
         known = row.path in self._reader.sides
         if not known and sqlite.database_below(self._folder, sqlite.base_of(row.path)) is None:
             return False
