@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
 from studio_cas.backends.memory import MemoryBackend
 from studio_cas.formats import keys
 from studio_cas.store import arena
+from studio_cas.store import ingest as module
 from studio_cas.store.arena import Arena
 from studio_cas.store.footers import read_footer
 from studio_cas.store.ingest import Batch, Chunks, Ingest
@@ -40,3 +42,19 @@ def test_a_new_chunk_here_and_there_does_not_hold_a_buffer_each(store):
     assert stored == list(zip(chunks.ids, chunks.places, strict=True))
     for piece, (_, place) in zip(pieces, stored, strict=True):
         assert bytes(store.backend.read(keys.pack(place.pack), place.offset, place.stored)) == piece
+
+
+def test_work_that_is_dropped_holds_up_nothing_behind_it(store, monkeypatch):
+    """As when a capture is given up: what waits is cancelled, while a thread takes what comes next in the queue."""
+    monkeypatch.setattr(module, "WORKERS", 1)
+    ingest, buffers, gate = Ingest(store, lambda _: False), Arena(), threading.Event()
+    ingest._submit(1, gate.wait, lambda _: None)
+    for _ in range(2):
+        buffer, space = buffers.space(LENGTH)
+        buffer.used += LENGTH
+        ingest.large(Batch(space, [LENGTH], 0, LENGTH, grouped=False), Chunks(), buffer)
+    _, dropped, behind = (future for _, future, _ in ingest._flights)
+    assert dropped.cancel()
+    gate.set()
+    assert behind.result(timeout=60)
+    ingest.close()

@@ -135,7 +135,7 @@ class Ingest:
             chunks.pending -= 1
             buffer.release()
 
-        self._submit(len(batch.view), work, take)
+        self._submit(len(batch.view), work, take, after)
 
     def repeat(self, piece: memoryview, count: int, chunks: Chunks) -> None:
         """One chunk, `count` times: what a hole in a file reads as."""
@@ -159,12 +159,17 @@ class Ingest:
 
         self._submit(len(piece), work, take)
 
-    def _submit(self, size: int, work: Callable[[], Any], take: Callable[[Any], None]) -> None:
+    def _submit(
+        self, size: int, work: Callable[[], Any], take: Callable[[Any], None], after: threading.Event | None = None
+    ) -> None:
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
             self._pool = ThreadPoolExecutor(WORKERS, "encode")
-        self._flights.append((size, self._pool.submit(work), take))
+        future = self._pool.submit(work)
+        if after:  # also where it is cancelled while a thread takes the next one, which would wait for ever
+            future.add_done_callback(lambda _: after.set())
+        self._flights.append((size, future, take))
         self._in_flight += size
         self.pump()
 
