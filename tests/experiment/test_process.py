@@ -157,6 +157,19 @@ def test_a_second_interrupt_kills_a_script_that_ignores_the_first(tmp_path):
     assert err == b"<code 137 stop_asked 1>"
 
 
+def test_a_third_interrupt_is_the_end_though_the_script_was_not_seen_to_die(tmp_path):
+    said = []
+    with Script(["sleep", "60"], tmp_path, os.environ, None, said.append) as script:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            script.wait()
+        assert script.exit_code in {130, 137}  # by the first, or by the second
+        assert script.stop_asked
+    assert [words.split(maxsplit=1)[0] for words in said] == ["interrupt", "script"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 CAPTURING = """
 import os, sys, time
 from pathlib import Path

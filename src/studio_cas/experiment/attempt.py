@@ -46,7 +46,6 @@ class RunningAttempt:
     captured: list[Captured]
     daemon: Attending
     _problems: list[str] = field(default_factory=list)
-    _exit_code: int | None = None
     _script: Script | None = None
     _recorded: bool = False
 
@@ -85,6 +84,10 @@ class RunningAttempt:
         code = self._exit_code or (IncompleteError.exit_code if self._problems else 0)
         status = ending(self._exit_code, stop_asked=self._stop_asked)
         return RunResult(created.experiment, created.attempt, status, code, tuple(outcomes), tuple(self._problems))
+
+    @property
+    def _exit_code(self) -> int | None:
+        return self._script.exit_code if self._script else None
 
     @property
     def _stop_asked(self) -> bool:
@@ -146,7 +149,7 @@ class RunningAttempt:
         """Wait for the script, and do beside it what it need not wait for."""
         started = threading.Thread(target=self._write_started, args=(pid, time.time()), name="environment", daemon=True)
         started.start()
-        self._exit_code = wait()
+        wait()
         started.join()
 
     def _write_started(self, pid: int, began: float) -> None:

@@ -52,6 +52,7 @@ class Script:
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         self.stop_asked = False
+        self.exit_code: int | None = None  # 128 + n where signal n killed it; None before its end
         self.usage: Usage | None = None  # what the script and the processes it waited for took; None before its end
         self._began = 0.0
         self._command = command
@@ -85,33 +86,41 @@ class Script:
             self._return_signals()
             raise
         if self._interrupts:  # it came while the script was being started
-            self._send(signal.SIGINT)
+            self._send(signal.SIGINT if self._interrupts == 1 else signal.SIGKILL)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._ended:
-            self._send(signal.SIGKILL)
-            self.wait()
-        self._return_signals()
-        self._take_terminal_back()
+        try:
+            if not self._ended:
+                self._send(signal.SIGKILL)
+                self.wait()
+        finally:
+            self._return_signals()
+            self._take_terminal_back()
 
     def wait(self) -> int:
-        """Wait for the end: the exit code, 128 + n where signal n killed it."""
+        """Wait for the end: the exit code, 128 + n where signal n killed it.
+
+        Raises KeyboardInterrupt, after the end, where nothing is to be waited for any more.
+        """
         while True:
             _, status, taken = os.wait4(self.pid, os.WUNTRACED)
             if not os.WIFSTOPPED(status):
                 break
             self._resume(os.WSTOPSIG(status))
+        code = os.waitstatus_to_exitcode(status)
+        self.exit_code = 128 - code if code < 0 else code
         self._ended = True
         if self._patience is not None:
             self._patience.cancel()
         self.usage = Usage(time.monotonic() - self._began, taken.ru_utime + taken.ru_stime, taken.ru_maxrss * 1024)
-        code = os.waitstatus_to_exitcode(status)
         if self._process is not None:
             self._process.returncode = code
         if -code in STOPPING:
             self.stop_asked = True
-        return 128 - code if code < 0 else code
+        if self._interrupts >= GIVE_UP:
+            raise KeyboardInterrupt
+        return self.exit_code
 
     def stop(self) -> None:
         """Do what one Ctrl-C does, unless that was done: a second one would hit a script that is saving.
@@ -165,7 +174,8 @@ class Script:
             self._begin_grace()
         else:
             self._send(signal.SIGKILL)
-            self._say("script killed")
+            if self._interrupts < GIVE_UP:  # else the end of the script, which comes now, is the end of the wait
+                self._say("script killed")
 
     def _interrupt_captures(self) -> None:
         """The script has ended, and its last captures are being made; they are given up at the second word."""
