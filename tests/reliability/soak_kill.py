@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CHILD = """
 import sys
+import time
 from pathlib import Path
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import resolve
@@ -43,12 +44,13 @@ from studio_cas.worktree.materialise import materialise
 action, base, spec = sys.argv[1:]
 base = Path(base)
 with open_store(base / "store", home=base / "home") as store:
+    began = time.monotonic()
     print("ready", flush=True)
     if action == "capture":
         capture(store, base / "work", "exp", "tag")
     else:
         materialise(store, resolve(store, spec), base / "out" / ("file" if "single" in spec else "here"))
-print("done", flush=True)
+print(time.monotonic() - began, flush=True)
 """
 ACTIONS = ("capture", "pull", "update", "single")
 
@@ -99,9 +101,9 @@ class Soak:
             elif kind < 3:
                 path.write_bytes(self.random.randbytes(self.random.choice([0, 20, 3000, 200_000])))
 
-    def kill(self) -> str:
+    def kill(self, action: str | None = None) -> str:
         """One child, killed; what it was doing. Raises AssertionError where anything is not as it should be."""
-        action = self.random.choice(ACTIONS)
+        action = action or self.random.choice(ACTIONS)
         spec = "exp/tag"
         if action == "capture":
             self._change()
@@ -128,9 +130,9 @@ class Soak:
             began = time.monotonic()
             time.sleep(self.random.uniform(0, 1.1 * self.lasted[action]))
             child.send_signal(signal.SIGKILL)
-            finished = b"done" in child.stdout.read()
-            if finished:
-                self.lasted[action] = max(0.05, 0.9 * self.lasted[action])
+            took = child.stdout.read()
+            if took:  # it was done
+                self.lasted[action] = (self.lasted[action] + float(took)) / 2
             else:
                 self.killed[action] += 1
                 self.lasted[action] = max(self.lasted[action], 1.05 * (time.monotonic() - began))

@@ -10,14 +10,19 @@ from studio_cas.worktree import fresh, single
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.materialise import materialise
 
+TRIES = 20  # a child that is done before it is killed is killed sooner the next time
+
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_versions_are_whole_whatever_was_killed(tmp_path, seed):
     soak = Soak(tmp_path, seed)
-    for _ in range(7):
-        soak.kill()
+    for action in ACTIONS:
+        for _ in range(TRIES):
+            soak.kill(action)
+            if soak.killed[action]:
+                break
     soak.verify_all()
-    assert set(soak.killed) == set(ACTIONS)
+    assert all(soak.killed.values()), f"some were always done before they were killed: {soak.killed}"
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
