@@ -200,13 +200,11 @@ def test_doctor_names_what_is_wrong(terminal):
     assert "fail  configuration" in outcome.out
 
 
-def test_a_file_name_cannot_steer_a_terminal(terminal, weights):
-    with open(os.fsencode(weights) + b"/\x1b]0;owned\x07", "wb"):  # noqa: PTH123
-        pass
-    terminal.ok("push", weights, "exp/w")
+def on_a_terminal(terminal, *words):
+    """What a command writes to a terminal."""
     master, slave = pty.openpty()
     subprocess.run(
-        [sys.executable, "-m", "studio_cas.cli.main", "ls", "exp/w"],
+        [sys.executable, "-m", "studio_cas.cli.main", *words],
         env=terminal.environment,
         stdout=slave,
         check=True,
@@ -215,8 +213,22 @@ def test_a_file_name_cannot_steer_a_terminal(terminal, weights):
     os.close(slave)
     shown = os.read(master, 65536)
     os.close(master)
+    return shown
+
+
+def test_a_file_name_cannot_steer_a_terminal(terminal, weights):
+    with open(os.fsencode(weights) + b"/\x1b]0;owned\x07", "wb"):  # noqa: PTH123
+        pass
+    terminal.ok("push", weights, "exp/w")
+    shown = on_a_terminal(terminal, "ls", "exp/w")
     assert b"\x1b" not in shown
     assert b"\\x1b]0;owned\\x07" in shown
+
+
+def test_the_name_of_an_experiment_that_nobody_checked_cannot_steer_a_terminal(terminal, weights):
+    terminal.ok("push", weights, "exp/w")
+    (terminal.home / ".studioml" / "store" / "versions" / "\x1b]0;owned\x07" / "w").mkdir(parents=True)
+    assert on_a_terminal(terminal, "ls").split() == [b"\\x1b]0;owned\\x07", b"exp"]
 
 
 def test_a_closed_pipe_ends_quietly(pushed):

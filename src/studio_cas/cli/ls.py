@@ -52,7 +52,7 @@ def _list_experiments(store: Store, *, as_json: bool) -> None:
     if as_json:
         print_json(names)
     else:
-        print("".join(f"{name}\n" for name in names), end="")
+        print("".join(f"{shown(name)}\n" for name in names), end="")
 
 
 def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> None:
