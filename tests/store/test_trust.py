@@ -101,6 +101,24 @@ def test_the_private_key_is_never_stored(machine, team, monkeypatch):
         capture(store, ann.home / "keys", "exp", "key")
 
 
+def test_the_key_is_left_out_though_it_was_captured_before_it_was_one_or_is_another_file_by_now(
+    machine, team, monkeypatch
+):
+    ann = machine("ann")
+    (ann.work / "here").touch()
+    (ann.work / "my key").write_bytes(key_path(ann.home).read_bytes())
+    (ann.work / "my key").chmod(0o600)
+    os.utime(ann.work / "my key", (1e9, 1e9))
+    assert capture(ann.store, ann.work, "exp", "tag").files == 2
+    monkeypatch.setenv(KEY_VARIABLE, str(ann.work / "my key"))
+    with open_store(team, home=ann.home) as store:
+        assert capture(store, ann.work, "exp", "tag").files == 1
+        shutil.copy(key_path(ann.home, {}), ann.work / "other")
+        (ann.work / "other").rename(ann.work / "my key")
+        result = capture(store, ann.work, "exp", "tag")
+    assert (result.files, result.skipped) == (1, ("my key: is the key that signs versions, and is left out",))
+
+
 def test_a_key_that_others_may_read_is_refused(ann):
     key_path(ann.home).chmod(0o640)
     refused = pytest.raises(ConfigError, match=r"can be read by other users .mode 0640.*chmod 600")

@@ -74,6 +74,17 @@ def load_signer(home: Path, environ: Mapping[str, str] = os.environ) -> Signer |
         raise ConfigError(f"the key file {path} holds no private key for ed25519 in PEM: {error}") from error
 
 
+def key_files(store: Store) -> frozenset[tuple[int, int]]:
+    """(device, inode) of the key in use, and of what lies in its place by now. Raises ConfigError."""
+    if store.signer is None:
+        return frozenset()
+    found = {store.signer.file}
+    with suppress(OSError):
+        status = key_path(store.home).stat()
+        found.add((status.st_dev, status.st_ino))
+    return frozenset(found)
+
+
 def make_key(home: Path) -> Signer:
     """Make the key of this machine. Raises ConflictError where there is one, ConfigError, LocalIOError."""
     from studio_cas.store import ed25519

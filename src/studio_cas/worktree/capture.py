@@ -18,7 +18,7 @@ from studio_cas.errors import CorruptError, LocalIOError, TransientError
 from studio_cas.formats.keys import check_name
 from studio_cas.formats.version import Version
 from studio_cas.progress import Silent
-from studio_cas.store import damage, guard, versions
+from studio_cas.store import damage, guard, signing, versions
 from studio_cas.store.guard import CondemnedError
 from studio_cas.store.ingest import Ingest
 from studio_cas.worktree import statcache, steady
@@ -28,18 +28,19 @@ from studio_cas.worktree.reading import FileReader
 from studio_cas.worktree.remembered import Cursor, Parent
 from studio_cas.worktree.repack import DamagedError
 from studio_cas.worktree.scan import scan_columns
-from studio_cas.worktree.source import Rows, open_root, pruned
+from studio_cas.worktree.source import Rows, open_root, pruned, without_keys
 from studio_cas.worktree.tree_writer import TreeWriter
 from studio_cas.worktree.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from studio_cas.formats.leaf import Place
     from studio_cas.formats.root import Root
     from studio_cas.ids import LeafId, ManifestId, PackId
     from studio_cas.progress import Progress
     from studio_cas.store.store import Store
+    from studio_cas.worktree.scan import Columns
 
 COMMIT_ATTEMPTS = 3
 
@@ -190,11 +191,12 @@ class _Capture:
         self._closing.callback(reader.close)
         walk = self._new_walk(reader, alone=single is not None)
         if single is not None:
-            rows = Rows(iter([single]))
+            rows: Iterator[Columns] = iter([single])
         else:
             ignored, left_out = matcher(self._root, ignore), pruned(self._store, self._root, exclude)
-            rows = Rows(scan_columns(self._folder, ignored, left_out, walk.skip))
-        walk.run(rows)
+            rows = scan_columns(self._folder, ignored, left_out, walk.skip)
+        secret = signing.key_files(self._store)
+        walk.run(Rows(without_keys(rows, secret, walk.skip) if secret else rows))
         stale, skipped = tuple(walk.stale), tuple(sorted(walk.skipped))
         root = self._tree.finish(is_file=single is not None)
         if single is not None and not root.files and not root.leaves:
@@ -225,7 +227,6 @@ class _Capture:
         )
 
     def _new_walk(self, reader: FileReader, *, alone: bool) -> Walk:
-        secret = self._store.signer.file if self._store.signer else None
         return Walk(
             self._folder,
             reader,
@@ -235,7 +236,6 @@ class _Capture:
             self._tree,
             self._progress,
             alone=alone,
-            secret=secret,
         )
 
     def _unchanged(self, root: Root, manifest_id: ManifestId) -> Version | None:

@@ -14,7 +14,7 @@ from studio_cas.worktree.remembered import order
 from studio_cas.worktree.scan import Row, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from studio_cas.store.store import Store
     from studio_cas.worktree.scan import Columns
@@ -63,6 +63,17 @@ def pruned(store: Store, root: Path, exclude: Sequence[Path]) -> set[tuple[int, 
             continue
         found.add((status.st_dev, status.st_ino))
     return found
+
+
+def without_keys(
+    rows: Iterator[Columns], keys: frozenset[tuple[int, int]], skip: Callable[[bytes, str], None]
+) -> Iterator[Columns]:
+    """The rows but for private keys (device, inode), also those that were captured before they were keys."""
+    for row in rows:
+        if (row[6], row[5]) in keys:
+            skip(row[0], "is the key that signs versions, and is left out")
+        else:
+            yield row
 
 
 class Rows:

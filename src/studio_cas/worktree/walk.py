@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Walk:
     """Gives `tree` an entry for each row: as `cursor` remembers it, or as `reader` reads it below the open `folder`.
 
-    `alone`: a single file is captured, and nothing beside it. `secret`: (device, inode) of a file that is left out.
+    `alone`: a single file is captured, and nothing beside it.
     """
 
     def __init__(
@@ -39,7 +39,6 @@ class Walk:
         progress: Progress,
         *,
         alone: bool,
-        secret: tuple[int, int] | None,
     ) -> None:
         self._folder = folder
         self._reader = reader
@@ -49,7 +48,6 @@ class Walk:
         self._tree = tree
         self._progress = progress
         self._alone = alone
-        self._secret = secret
         self._began_ns = time.time_ns()
         self._of_parent: set[bytes] = set()  # databases that the stat cache did not know
         self.stale: list[str] = []
@@ -158,9 +156,6 @@ class Walk:
         self._tree.add(Item(row.path, EntryKind.LINK, Profile.CDC, 0, row.mtime_ns, target, None, remembered))
 
     def _add_file(self, row: Row, entry: Entry | None, remembered: Row | None) -> None:
-        if (row.device, row.inode) == self._secret:
-            self.skip(row.path, "is the key that signs versions, and is left out")
-            return
         if entry is None:
             self._parent.learn(row.path)
         grown = entry is not None and remembered is not None and row.size > entry.size and _same_file(row, remembered)
