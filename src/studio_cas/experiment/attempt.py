@@ -121,10 +121,12 @@ class RunningAttempt:
             self.daemon.attend(script.pid, [channel.read for channel in channels.distinct()] if channels else [])
             if recorder is not None:
                 recorder.start()
-            self._attend(script.pid, script.wait)
-            if recorder is not None:
-                recorder.finish()
-                self._problems += [recorder.problem] if recorder.problem else []
+            try:
+                self._attend(script.pid, script.wait)
+            finally:  # what it printed is kept, also where its captures are not waited for
+                if recorder is not None:
+                    recorder.finish()
+                    self._problems += [recorder.problem] if recorder.problem else []
             return outcomes + self._finish()
 
     def _instruct_daemon(self) -> None:
