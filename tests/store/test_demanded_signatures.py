@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tests.store.team import Machine
 
 from studio_cas.backends.local import LocalBackend
 from studio_cas.backends.spooling import Spooling
-from studio_cas.errors import TransientError, UntrustedError
+from studio_cas.errors import CorruptError, TransientError, UntrustedError
 from studio_cas.formats import keys, version
 from studio_cas.formats.spec import parse_spec
 from studio_cas.store import heads, trust
@@ -70,6 +72,24 @@ def test_what_is_used_is_what_was_verified(attacker, ann, bob, monkeypatch):
 
     monkeypatch.setattr(LocalBackend, "read", read)
     assert not demanded(bob).host.startswith("not-")
+
+
+def test_what_is_used_is_what_the_name_was_found_to_mean(attacker, bob, monkeypatch):
+    """A forged record has the manifest id that is looked for; then the good one, which has another, is put back."""
+    good, wanted = attacker.reads(3), "ab" * 32
+    forged = re.sub(rb'"manifest": "[0-9a-f]+"', f'"manifest": "{wanted}"'.encode(), good)
+    attacker.writes(3, forged)
+    real = LocalBackend.read
+
+    def read(self, key, *arguments):
+        data = bytes(real(self, key, *arguments))
+        if key == keys.version("exp", "tag", 3):
+            attacker.writes(3, good)
+        return data
+
+    monkeypatch.setattr(LocalBackend, "read", read)
+    with pytest.raises(CorruptError, match="exp/tag@3 became another version while exp/tag@abababab was looked for"):
+        demanded(bob, "exp/tag@abababab")
 
 
 def test_a_store_that_went_back_is_refused(attacker, ann):

@@ -260,8 +260,16 @@ def _went_back(found: Version, head: heads.Head) -> str:
 
 
 def resolve_vouched(store: Store, spec: Spec) -> Version:
-    """The version that `spec` names, in order to use what it holds; see `vouched`. Raises as `resolve_spec` does."""
-    return vouched(store, versions.resolve_spec(store, spec), spec)
+    """The version that `spec` names, in order to use what it holds; see `vouched`.
+
+    Raises as `resolve_spec` does, and CorruptError where what was verified is not what the name was found to mean: it
+    was found by its time, or its manifest id.
+    """
+    found = versions.resolve_spec(store, spec)
+    used = vouched(store, found, spec)
+    if (used.manifest_id, used.time) != (found.manifest_id, found.time):
+        raise CorruptError(f"{found.name} became another version while {spec} was looked for: {_FORGED_ADVICE}")
+    return used
 
 
 def _is_fixed(wanted: str | None) -> bool:
