@@ -225,10 +225,17 @@ def test_a_file_name_cannot_steer_a_terminal(terminal, weights):
     assert b"\\x1b]0;owned\\x07" in shown
 
 
-def test_the_name_of_an_experiment_that_nobody_checked_cannot_steer_a_terminal(terminal, weights):
+def test_names_that_nobody_can_have_given_hold_up_no_listing(terminal, weights):
     terminal.ok("push", weights, "exp/w")
-    (terminal.home / ".studioml" / "store" / "versions" / "\x1b]0;owned\x07" / "w").mkdir(parents=True)
-    assert on_a_terminal(terminal, "ls").split() == [b"\\x1b]0;owned\\x07", b"exp"]
+    for name in ("\x1b]0;owned\x07", "with blank"):
+        for folder in (terminal.store / "versions" / name / "w", terminal.store / "versions" / "exp" / name):
+            folder.mkdir(parents=True)
+            (folder / "9999999999999998").write_bytes(b"{}")
+        (terminal.store / "experiments" / name / "attempts" / "0001").mkdir(parents=True)
+        (terminal.store / "experiments" / name / "attempts" / "0001" / "created").write_bytes(b"{}")
+    assert on_a_terminal(terminal, "ls").split() == [b"exp"]
+    for command in (("ls", "exp"), ("log", "exp"), ("du",), ("runs", "list")):
+        terminal.ok(*command)
 
 
 def test_a_closed_pipe_ends_quietly(pushed):

@@ -208,6 +208,12 @@ def test_a_key_of_no_version_is_corrupt(name):
         keys.version_number(f"versions/exp/tag/{name}")
 
 
+def test_there_is_no_version_after_the_last_number():
+    assert keys.version_number(keys.version("exp", "tag", keys.NUMBER_LIMIT)) == keys.NUMBER_LIMIT
+    with pytest.raises(CorruptError, match="exp/tag has a version 9999999999999999, which nobody made"):
+        keys.version("exp", "tag", keys.NUMBER_LIMIT + 1)
+
+
 # Binary objects. Those that are under an id are sealed again, so that what follows the id is looked at.
 
 

@@ -13,7 +13,7 @@ from studio_cas.config.spelling import did_you_mean
 from studio_cas.errors import CorruptError, NotFoundError, UsageError
 from studio_cas.experiment import records
 from studio_cas.experiment.lifecycle import Status
-from studio_cas.formats.keys import EXPERIMENTS, check_name
+from studio_cas.formats.keys import EXPERIMENTS, check_name, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ def attempt_number(backend: Backend, name: RunName) -> int:
 
 
 def _unknown(backend: Backend, experiment: str) -> str:
-    known = list(backend.list_names(EXPERIMENTS))
+    known = _names(backend)
     if experiment in known:
         return f"the experiment {experiment} was never run: its artifacts were pushed by hand"
     hint = did_you_mean(experiment, known) or ": studio runs list names those there are"
@@ -140,7 +140,12 @@ def _experiments(backend: Backend, pattern: str | None) -> list[str]:
     """The experiments that match; one that is named in full is not looked for among all."""
     if pattern is not None and not set(pattern) & set("*?["):
         return [pattern]
-    return [name for name in backend.list_names(EXPERIMENTS) if _matches(name, pattern)]
+    return [name for name in _names(backend) if _matches(name, pattern)]
+
+
+def _names(backend: Backend) -> list[str]:
+    """All experiments that were run, without names that nobody can have given."""
+    return list(filter(is_name, backend.list_names(EXPERIMENTS)))
 
 
 def _readable(read: Callable[[], _T], tell: Callable[[str], None]) -> _T | None:

@@ -21,9 +21,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}")
 _VERSION = re.compile(rf"{VERSIONS}[^/]+/[^/]+/([0-9]{{{NUMBER_DIGITS}}})")
 
 
+def is_name(name: str) -> bool:
+    """Whether it may name an experiment or a tag."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str, what: str) -> str:
     """`name`, where it may name an experiment or a tag (`what` says which). Raises UsageError."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         message = (
             f"{name!r} cannot name {what}: use 1 to 128 letters, digits and ._+=-, and begin with a letter or digit"
         )
@@ -51,7 +56,9 @@ def versions(experiment: str, tag: str) -> str:
 
 
 def version(experiment: str, tag: str, number: int) -> str:
-    """The key of version `number`: inverted, so that the newest sorts first."""
+    """The key of version `number`: inverted, so that the newest sorts first. Raises CorruptError where none is left."""
+    if number > NUMBER_LIMIT:
+        raise CorruptError(f"{experiment}/{tag} has a version {NUMBER_LIMIT}, which nobody made: move it away")
     return f"{versions(experiment, tag)}{NUMBER_LIMIT - number:0{NUMBER_DIGITS}}"
 
 

@@ -87,7 +87,7 @@ def forget_removed(store: Store, removed: Iterable[str]) -> None:
     for key in removed:
         experiment, tag = key.split("/")[1:3]
         known = recall(store, experiment, tag)
-        if known is not None and known.version.number == keys.version_number(key):
+        if known is not None and key == keys.version(experiment, tag, known.version.number):
             forget(store, experiment, tag)
 
 

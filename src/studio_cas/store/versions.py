@@ -88,14 +88,14 @@ def _read_ahead(listing: Iterator[str], fetch: Callable[[str], T]) -> Iterator[T
 
 
 def list_experiments(store: Store) -> list[str]:
-    """The names of all experiments, ascending."""
+    """The names of all experiments, ascending; what else somebody put there has no name that could be asked for."""
     names = set(store.backend.list_names(keys.EXPERIMENTS)) | set(store.backend.list_names(keys.VERSIONS))
-    return sorted(names)
+    return sorted(filter(keys.is_name, names))
 
 
 def list_tags(store: Store, experiment: str) -> list[str]:
-    """The tags of an experiment that have a version, ascending."""
-    return list(store.backend.list_names(f"{keys.VERSIONS}{experiment}/"))
+    """The tags of an experiment that have a version, ascending; see `list_experiments`."""
+    return list(filter(keys.is_name, store.backend.list_names(f"{keys.VERSIONS}{experiment}/")))
 
 
 def create(
