@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from studio_cas.store import trust
 from studio_cas.store.signing import load_signer
 from studio_cas.store.store import open_store
 from studio_cas.store.verifying import resolve_vouched
+from studio_cas.worktree.capture import capture
 
 pytestmark = pytest.mark.own_store
 
@@ -152,6 +154,28 @@ def test_the_signature_of_another_store_does_not_count(attacker, machine, ann, b
     attacker.writes(1, record)
     assert bob.finds()[0] == "1 forged"
     assert "for another store" in bob.tells()
+
+
+def test_another_store_in_the_place_of_this_one_is_noticed_where_something_signed_was_seen(
+    team, attacker, machine, ann, bob, tmp_path
+):
+    """One that ann made as well, with an artifact of the same name: its signatures are good, and are for its id."""
+    with open_store(tmp_path / "trials", home=ann.home) as trials:
+        capture(trials, ann.work, "exp", "tag")
+    team.rename(tmp_path / "kept")
+    (tmp_path / "trials").rename(team)
+    for one in (ann, bob):
+        with open_store(team, home=one.home) as store:
+            one.store = store
+            store.require_signatures = True
+            if one is bob:  # who never saw the other one
+                assert one.finds() == ["1 good"]
+                continue
+            for use in (one.finds, lambda: resolve_vouched(store, parse_spec("exp/tag"))):
+                with pytest.raises(CorruptError, match="is another store than the one whose signed versions") as caught:
+                    use()
+            Path(str(caught.value).rpartition(" ")[2]).unlink()
+            assert one.finds() == ["1 good"]
 
 
 def test_a_version_of_somebody_unknown_is_untrusted_and_its_words_count_for_nothing(attacker, machine, ann, bob):

@@ -133,7 +133,7 @@ def test_a_key_is_made_once_and_closed_to_others(ann):
     with pytest.raises(ConflictError, match="there is a key at"):
         make_key(ann.home)
     assert key_path(ann.home).read_bytes() == before
-    assert sorted(os.listdir(ann.home / "keys")) == ["seen", "signing.pem", "trusted"]
+    assert sorted(os.listdir(ann.home / "keys")) == ["seen", "signing.pem", "stores", "trusted"]
 
 
 RSA_LIKE = b"-----BEGIN PRIVATE KEY-----\nbm90IGEga2V5\n-----END PRIVATE KEY-----\n"

@@ -1,5 +1,8 @@
 """The newest version of each artifact that this machine saw signed, so that it notices when newer ones are taken away.
 
+And which store lay at an address: what is remembered is of a store by its id, which the store says itself, so another
+one in its place would be one of which nothing is known.
+
 Beside the keys, and not among the caches: losing it costs knowledge. What is remembered moves on to a newer version
 only where the one that was remembered is still there: what was missed once is missed until it is forgotten on purpose.
 """
@@ -13,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from studio_cas.errors import LocalIOError
+from studio_cas.errors import CorruptError, LocalIOError
 from studio_cas.formats import keys
 from studio_cas.formats.signature import Predecessor
-from studio_cas.ids import RecordId
+from studio_cas.ids import RecordId, digest
 from studio_cas.store.trust import FOLDER, key_folder
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from studio_cas.store.store import Store
 
 _SEEN: Final = "seen"
+_STORES: Final = "stores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,33 @@ class Head:
 
 def _folder(store: Store) -> Path:
     return store.home / FOLDER / _SEEN / store.config.store_id
+
+
+def _address(store: Store) -> Path:
+    return store.home / FOLDER / _STORES / digest(store.url.encode("utf-8", "surrogateescape")).hex()[:32]
+
+
+def check_store(store: Store) -> None:
+    """Raises CorruptError where another store lay at its address when something was remembered of that."""
+    path = _address(store)
+    try:
+        known = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return
+    if known != store.config.store_id:
+        raise CorruptError(
+            f"{store.url} is another store than the one whose signed versions this machine saw, {known}: somebody put "
+            f"it, with its {keys.FORMAT}, in the place of that one; where that was on purpose, remove the file {path}"
+        )
+
+
+def _remember_store(store: Store) -> None:
+    path = _address(store)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}-{os.urandom(4).hex()}")
+        beside.write_text(f"{store.config.store_id}\n", encoding="ascii")
+        beside.replace(path)
 
 
 def recall(store: Store, experiment: str, tag: str) -> Head | None:
@@ -77,6 +108,7 @@ def remember(store: Store, experiment: str, tag: str, version: Predecessor) -> N
     row = {"number": version.number, "record": version.record_id.hex(), "time": time.time()}
     with suppress(OSError):
         key_folder(store.home)
+        _remember_store(store)
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(json.dumps(row) + "\n", encoding="ascii")
         beside.replace(path)

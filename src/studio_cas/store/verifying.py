@@ -150,8 +150,9 @@ class _Claim:
 def history(store: Store, experiment: str, tag: str, limit: int | None = None) -> Iterator[Finding]:
     """All versions, or the `limit` newest ones, and those that are missing, newest first.
 
-    The newest good one is remembered, so that its disappearance is noticed later. Raises ConfigError.
+    The newest good one is remembered, so that its disappearance is noticed later. Raises ConfigError, CorruptError.
     """
+    heads.check_store(store)
     trusted = trusted_keys(store.home)
     head = heads.recall(store, experiment, tag)
     claims = [_Claim(head.version, _seen(head))] if head else []
@@ -219,10 +220,11 @@ def vouched(store: Store, found: Version, spec: Spec | None = None) -> Version:
     """The version `found`, where the store's user demands signatures only if it has a good one.
 
     It comes from the very bytes that were verified. With a `spec` that can mean another version tomorrow, also the
-    newest one that this machine saw must still be there. Raises UntrustedError, ConfigError.
+    newest one that this machine saw must still be there. Raises UntrustedError, ConfigError, CorruptError.
     """
     if not store.require_signatures:
         return found
+    heads.check_store(store)
     trusted = trusted_keys(store.home)
     key = keys.version(found.experiment, found.tag, found.number)
     finding = judge(store.config.store_id, trusted, key, bytes(store.backend.read(key)))
