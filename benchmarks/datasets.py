@@ -15,7 +15,7 @@ import os
 import pickle
 import sys
 import zipfile
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -268,13 +268,25 @@ def copy_range(source: int, target: int, start: int, end: int) -> None:
 
 
 def change(folder: Path, permille: int) -> None:
-    """Overwrite `permille` of each checkpoint, in one piece in its middle, as when one small layer was trained."""
+    """Overwrite `permille` of each checkpoint, in one piece around its middle, as when one small layer was trained."""
     rng = np.random.default_rng([SEED, 700, permille])
     for path in sorted(folder.iterdir()):
         size = path.stat().st_size
+        count = size * permille // 1000 // 4 * 4
         with path.open("r+b") as file:
-            file.seek(size // 2 // 4096 * 4096)
-            file.write(weights(rng, size * permille // 1000 // 4).view(np.uint8).data)
+            file.seek(inside_a_member(path, size // 2 // 4096 * 4096, count))
+            file.write(weights(rng, count // 4).view(np.uint8).data)
+
+
+def inside_a_member(path: Path, start: int, count: int) -> int:
+    """Return `start`, or a place near it from which `count` bytes hit no header of a zip file: it stays a zip file."""
+    if not zipfile.is_zipfile(path):
+        return start
+    with zipfile.ZipFile(path) as archive:
+        edges = [info.header_offset for info in archive.infolist()] + [archive.start_dir]
+    room = [(low + 4096, high - 4096) for low, high in pairwise(sorted(edges)) if high - low >= count + 8192]
+    low, high = min(room, key=lambda one: max(one[0] - start, start + count - one[1], 0))
+    return min(max(start, low), high - count) // 4096 * 4096
 
 
 def sparse(path: Path, size: int) -> None:
