@@ -225,6 +225,7 @@ def test_a_file_name_cannot_steer_a_terminal(terminal, weights):
     assert b"\\x1b]0;owned\\x07" in shown
 
 
+@pytest.mark.own_store
 def test_names_that_nobody_can_have_given_hold_up_no_listing(terminal, weights):
     terminal.ok("push", weights, "exp/w")
     for name in ("\x1b]0;owned\x07", "with blank"):
