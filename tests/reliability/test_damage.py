@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from tests.reliability.folders import fill, names, snapshot
 
-from studio_cas.errors import CorruptError, NotFoundError
+from studio_cas.errors import CorruptError, NotFoundError, RefusedError
+from studio_cas.ids import PackId
+from studio_cas.store import damage as damages
 from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.store.versions import list_versions, resolve
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.listing import read_file
 from studio_cas.worktree.materialise import materialise
+from studio_cas.worktree.pieces import PlacedChunk, read_pieces
 
 pytestmark = pytest.mark.own_store
 
@@ -203,3 +206,40 @@ def test_a_capture_stands_alone_where_the_tree_of_the_latest_version_is_damaged(
         materialise(another, made.version, out)
         assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in work.iterdir())
     assert not capture(store, work, "exp", "tag").damaged
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("kind", ["trees", "packs"])
+def test_what_a_pull_found_damaged_is_stored_again_by_the_next_capture(store, many, work, out, damage, kind):
+    (work / "large").write_bytes(os.urandom(200_000))
+    before = capture(store, work, "exp", "tag").version
+    for path in [*(store_folder(store) / kind).rglob("*")]:
+        if path.is_file():
+            damage(path)
+    with pytest.raises(CorruptError):
+        materialise(store, before, out / "before")
+    made = capture(store, work, "exp", "tag")
+    assert made.created
+    materialise(store, made.version, out / "after")
+    assert snapshot(out / "after") == snapshot(work)
+    assert not capture(store, work, "exp", "tag").created
+
+
+@pytest.mark.parametrize("lie", [{"offset": 17}, {"codec": 1}, {"plain": 5000}, {"inner": 1}])
+def test_a_manifest_that_lies_makes_nobody_give_up_a_sound_pack(store, version, work, lie):
+    leaf = next(leaf for _, leaf in TreeReader(store, version).leaves())
+    chunk_id, length, place = leaf.ids[-1], leaf.lengths[-1], leaf.places[-1]
+    assert read_pieces(store, [PlacedChunk(chunk_id, length, place)]).failure is None
+    (name, value) = next(iter(lie.items()))
+    lying = place._replace(**{name: getattr(place, name) + value})
+    wanted = PlacedChunk(chunk_id, length, lying)
+    with pytest.raises((CorruptError, RefusedError)):
+        read_pieces(store, [wanted]).take(wanted)
+    assert not damages.known(store)
+    assert not capture(store, work, "exp", "tag").created
+
+
+def test_a_pack_that_never_was_costs_nothing(store, version, work):
+    damages.examine(store, PackId(bytes(16)))
+    assert damages.known(store) == {PackId(bytes(16))}
+    assert not capture(store, work, "exp", "tag").created

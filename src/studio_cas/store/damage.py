@@ -1,10 +1,15 @@
-"""Packs that this machine found damaged, or gone: no capture takes a chunk from one, and none merges it."""
+"""Packs that this machine found damaged, or gone: no capture takes anything from one, and none merges it."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from studio_cas.codec import frames
+from studio_cas.errors import CorruptError, NotFoundError, StudioError
+from studio_cas.formats import keys
+from studio_cas.ids import digest
+from studio_cas.store.footers import placed_chunks
 from studio_cas.store.spool_folder import packs_named_in
 
 if TYPE_CHECKING:
@@ -32,3 +37,35 @@ def remember(store: Store, packs: Iterable[PackId]) -> None:
         _folder(store).mkdir(parents=True, exist_ok=True)
         for pack in damaged:
             (_folder(store) / pack.hex()).touch()
+
+
+def examine(store: Store, pack: PackId, *, tree: bool = False) -> None:
+    """Somebody could not use what a manifest says lies in `pack`: read all of it, and remember it where it is damaged.
+
+    The manifest itself is not believed: a forged one would make this machine give up sound packs.
+    """
+    if pack in known(store):
+        return
+    try:
+        data = memoryview(store.backend.read(keys.pack(pack, tree=tree)))
+    except NotFoundError:
+        remember(store, [pack])
+        return
+    except StudioError:
+        return  # nobody can say
+    try:
+        _verify(pack, data, tree=tree)
+    except CorruptError:
+        remember(store, [pack])
+
+
+def _verify(pack: PackId, data: memoryview, *, tree: bool) -> None:
+    """Raises CorruptError, unless all chunks are what the footer of `pack` says; trees have checksums of their own."""
+    at, plain = -1, memoryview(b"")
+    for chunk_id, place, length in placed_chunks(pack, data):
+        if place.offset != at:
+            at = place.offset
+            plain = memoryview(frames.decode(place.codec, data[at : at + place.stored], place.plain))
+        if not tree and digest(plain[place.inner : place.inner + length]) != chunk_id:
+            message = f"a chunk of pack {pack.hex()} is damaged"
+            raise CorruptError(message)

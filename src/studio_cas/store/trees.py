@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from studio_cas.codec import frames
 from studio_cas.errors import CorruptError, NotFoundError, RefusedError
 from studio_cas.formats import keys, leaf, root
+from studio_cas.store import damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,15 +61,23 @@ class TreeReader:
         if place.plain > leaf.OBJECT_LIMIT or place.stored > leaf.OBJECT_LIMIT:
             message = f"a tree object of {place.plain} bytes is beyond any limit"
             raise RefusedError(message)
+        plain = self._plain(place)
+        try:
+            return decode(plain)
+        except CorruptError as error:
+            raise type(error)(_damaged(place, error)) from error
+
+    def _plain(self, place: Place) -> bytes:
         try:
             stored = self._store.backend.read(keys.pack(place.pack, tree=True), place.offset, place.stored)
-            return decode(bytes(frames.decode(place.codec, memoryview(stored), place.plain)))
+            return bytes(frames.decode(place.codec, memoryview(stored), place.plain))
         except NotFoundError as error:
+            damage.examine(self._store, place.pack, tree=True)
             message = f"tree pack {place.pack.hex()} is missing from the store"
             raise CorruptError(message) from error
         except CorruptError as error:
-            message = f"tree pack {place.pack.hex()} is damaged ({error})"
-            raise type(error)(message) from error
+            damage.examine(self._store, place.pack, tree=True)
+            raise CorruptError(_damaged(place, error)) from error
 
     def leaf(self, index: int) -> Leaf:
         """Leaf `index`, verified."""
@@ -96,6 +105,10 @@ class TreeReader:
         """All leaves in order of path."""
         for index, row in enumerate(self.root.leaves):
             yield row, self.leaf(index)
+
+
+def _damaged(place: Place, error: CorruptError) -> str:
+    return f"tree pack {place.pack.hex()} is damaged ({error})"
 
 
 def _is_name(path: bytes) -> bool:

@@ -20,6 +20,7 @@ from studio_cas.errors import CorruptError, LocalIOError, NoSpaceError, NotFound
 from studio_cas.formats import keys
 from studio_cas.formats.leaf import EntryKind
 from studio_cas.ids import digest
+from studio_cas.store import damage
 from studio_cas.worktree import plan
 from studio_cas.worktree.scan import Row, open_below, row_of
 
@@ -265,6 +266,7 @@ class Fetcher:
         try:
             data = memoryview(self._store.backend.read(key, read.offset, read.end - read.offset))
         except NotFoundError as error:
+            damage.examine(self._store, read.pack)
             message = f"{self._name}: {self._first_path(read)}: pack {read.pack.hex()} is missing from the store"
             raise CorruptError(message) from error
         with self._lock:
@@ -279,6 +281,7 @@ class Fetcher:
         try:
             plain = memoryview(frames.decode(frame.codec, stored, frame.plain))
         except CorruptError as error:
+            damage.examine(self._store, read.pack)
             target: Any = frame.wanted[0].target
             message = f"{self._name}: {os.fsdecode(target[0].path)}: pack {read.pack.hex()} is damaged ({error})"
             raise CorruptError(message) from error
@@ -293,6 +296,7 @@ class Fetcher:
             piece = plain[inner : inner + length]
             destination, offset = target
             if digest(piece) != chunk_id:
+                damage.examine(self._store, read.pack)
                 message = (
                     f"{self._name}: {os.fsdecode(destination.path)}: a chunk of pack {read.pack.hex()} is damaged; "
                     "nothing of it was written"

@@ -8,6 +8,7 @@ from studio_cas.codec import frames
 from studio_cas.errors import CorruptError, NotFoundError
 from studio_cas.formats import keys
 from studio_cas.ids import digest
+from studio_cas.store import damage
 from studio_cas.worktree import plan
 from studio_cas.worktree.plan import Wanted
 
@@ -63,6 +64,7 @@ def _read(store: Store, read: plan.RangeRead, found: dict[bytes, bytes]) -> None
     try:
         data = memoryview(store.backend.read(keys.pack(read.pack), read.offset, read.end - read.offset))
     except NotFoundError as error:
+        damage.examine(store, read.pack)
         message = f"pack {read.pack.hex()} is missing from the store"
         raise CorruptError(message) from error
     for frame in read.frames:
@@ -70,11 +72,13 @@ def _read(store: Store, read: plan.RangeRead, found: dict[bytes, bytes]) -> None
         try:
             plain = memoryview(frames.decode(frame.codec, data[at : at + frame.stored], frame.plain))
         except CorruptError as error:
+            damage.examine(store, read.pack)
             message = f"pack {read.pack.hex()} is damaged ({error})"
             raise CorruptError(message) from error
         for chunk_id, inner, length, _ in frame.wanted:
             piece = bytes(plain[inner : inner + length])
             if digest(piece) != chunk_id:
+                damage.examine(store, read.pack)
                 message = f"a chunk of pack {read.pack.hex()} is damaged"
                 raise CorruptError(message)
             found[chunk_id] = piece
