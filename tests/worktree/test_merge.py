@@ -23,7 +23,7 @@ from studio_cas.store.merging import NEVER, Policy
 from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.store.versions import list_versions, resolve
-from studio_cas.worktree import statcache
+from studio_cas.worktree import statcache, state_writer
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.materialise import materialise
 
@@ -329,7 +329,7 @@ def test_a_stat_cache_that_cannot_be_written_only_delays_merging(store, work, ou
     versions_of(store, work, 4)
 
     with monkeypatch.context() as patched:
-        patched.setattr(statcache.StateWriter, "_write", lambda self, _data: self.abandon())
+        patched.setattr(state_writer.StateWriter, "_write", lambda self, _data: self.abandon())
         expected = versions_of(store, work, 3, lambda work, number: grow(work, number + 4))
     expected |= versions_of(store, work, 3, lambda work, number: grow(work, number + 7))
     assert len(packs_of(store, resolve(store, "exp/tag"))[0]) <= MANY

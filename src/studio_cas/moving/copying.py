@@ -32,7 +32,7 @@ from studio_cas.store.verifying import check_source
 from studio_cas.worktree import repack
 from studio_cas.worktree.remembered import Parent
 from studio_cas.worktree.repack import DamagedError, Source
-from studio_cas.worktree.statcache import Nothing
+from studio_cas.worktree.state_writer import Nothing
 from studio_cas.worktree.tree_writer import FILES, TreeWriter
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from studio_cas.worktree.remembered import Cursor, Parent
 from studio_cas.worktree.repack import DamagedError
 from studio_cas.worktree.scan import scan_columns
 from studio_cas.worktree.source import Rows, open_root, pruned, without_keys
+from studio_cas.worktree.state_writer import StateWriter
 from studio_cas.worktree.tree_writer import TreeWriter
 from studio_cas.worktree.walk import Walk
 
@@ -162,7 +163,7 @@ class _Capture:
         self._parent = parent
         state_path = statcache.path_of(store, root)
         self._old = statcache.StateReader(state_path)
-        self._state = statcache.StateWriter(state_path, self._old)
+        self._state = StateWriter(state_path, self._old)
         self._cursor = Cursor(self._old, without)
         self._ingest = Ingest(store, self._parent.owns, without, compression=compression)
         self._tree = TreeWriter(self._ingest, self._state, _known_leaves(self._cursor, self._parent))

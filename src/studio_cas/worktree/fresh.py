@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from studio_cas.worktree.pulling import MaterialiseResult, Pull
-    from studio_cas.worktree.statcache import StateWriter
+    from studio_cas.worktree.state_writer import StateWriter
 
 JOBS = 8
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from studio_cas.ids import PackId
     from studio_cas.store.ingest import Ingest
     from studio_cas.store.store import Store
-    from studio_cas.worktree.statcache import Block, StateReader, StateWriter
+    from studio_cas.worktree.statcache import Block, StateReader
+    from studio_cas.worktree.state_writer import StateWriter
 
 
 class Merge:

@@ -19,6 +19,7 @@ from studio_cas.worktree import statcache
 from studio_cas.worktree.fetch import local_error
 from studio_cas.worktree.scan import parent_below
 from studio_cas.worktree.sources import Sources
+from studio_cas.worktree.state_writer import StateWriter
 from studio_cas.worktree.tree_writer import FILES
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Pull:
                     with suppress(FileExistsError), parent_below(folder, parent) as (above, name):  # of an earlier try
                         os.mkdir(name, dir_fd=above)
 
-    def record(self, state: statcache.StateWriter, index: int, job: LeafJob, names: list[tuple[int, bytes]]) -> None:
+    def record(self, state: StateWriter, index: int, job: LeafJob, names: list[tuple[int, bytes]]) -> None:
         """Remember what was written, so that it is known unchanged later."""
         row = self.tree.root.leaves[index]
         leaf = job.leaf
@@ -149,9 +150,9 @@ class Pull:
             flags |= statcache.INSIDE
         state.add(row, files, rows, leaf.packs(), zstd.compress(plain), len(plain), flags)
 
-    def state(self, dest: Path) -> statcache.StateWriter:
+    def state(self, dest: Path) -> StateWriter:
         """What this machine will remember of `dest`, from nothing."""
-        return statcache.StateWriter(statcache.path_of(self.store, dest), statcache.StateReader(None))
+        return StateWriter(statcache.path_of(self.store, dest), statcache.StateReader(None))
 
     def sources(self, needed: int, known: dict[bytes, Lying] | None = None) -> Sources:
         """Where chunks of it lie on this machine; `needed` bytes are to be written. Close it."""

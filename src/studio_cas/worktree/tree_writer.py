@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from studio_cas.ids import LeafId, PackId
     from studio_cas.store.ingest import Chunks, Ingest
     from studio_cas.worktree.scan import Row
-    from studio_cas.worktree.statcache import Block, Nothing, StateWriter
+    from studio_cas.worktree.statcache import Block
+    from studio_cas.worktree.state_writer import Nothing, StateWriter
 
 QUEUE_LIMIT = 8192
 FILES = (EntryKind.FILE, EntryKind.EXECUTABLE)

@@ -17,6 +17,7 @@ from studio_cas.worktree.reconcile import LeafPlan, Reconciler, Reconciliation
 from studio_cas.worktree.remembered import Cursor
 from studio_cas.worktree.scan import Row, open_below, row_of, scan
 from studio_cas.worktree.staging import Staging
+from studio_cas.worktree.state_writer import StateWriter
 from studio_cas.worktree.writing import LeafJob, TreeWriting
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _apply(
 ) -> MaterialiseResult:
     needed = sum(size for _, size in plan.added) + sum(size for _, _, size in plan.changed)
     pull.check_space(dest, needed)
-    state = statcache.StateWriter(statcache.path_of(pull.store, dest), old)
+    state = StateWriter(statcache.path_of(pull.store, dest), old)
     try:
         with Staging(dest, f"update {pull.stamp()}", inside=True) as staging:
             fetcher, writing = _stage(pull, staging, plan, needed)
@@ -108,7 +109,7 @@ def _stage(pull: Pull, staging: Staging, plan: Reconciliation, needed: int) -> t
     return fetcher, writing
 
 
-def _settle_leaf(pull: Pull, plan: LeafPlan, staging: Staging, folder: int, state: statcache.StateWriter) -> None:
+def _settle_leaf(pull: Pull, plan: LeafPlan, staging: Staging, folder: int, state: StateWriter) -> None:
     """Put the staged entries of one leaf in place, and remember it."""
     if plan.block is not None:
         state.reuse(plan.block)
