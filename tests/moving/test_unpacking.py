@@ -258,6 +258,14 @@ def test_an_encrypted_zip_and_one_of_unknown_compression_are_refused(place):
             unpacked(bytes(data), place)
 
 
+def test_a_member_that_only_calls_itself_bzip2_is_damaged(place):
+    data = bytearray(zip_of(("a", b"hello" * 100)))
+    for header, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        struct.pack_into("<H", data, data.index(header) + offset, zipfile.ZIP_BZIP2)
+    with pytest.raises(CorruptError, match="its zip is damaged: Invalid data stream"):
+        unpacked(bytes(data), place)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 1 << 30), st.integers(0, 255), st.sampled_from(["none", "gzip", "zip"]))
 def test_a_flipped_byte_is_noticed_or_harmless(tmp_path_factory, where, value, kind):

@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from studio_cas.errors import CorruptError, RefusedError
@@ -155,6 +156,16 @@ def _pieces(content: IO[bytes]) -> Iterator[bytes]:
         yield piece
 
 
+def _unzipped(content: IO[bytes], limit: int = PIECE) -> bytes:
+    """The next bytes of a member of a zip. Raises BadZipFile also where bz2 says OSError."""
+    try:
+        return content.read(limit)
+    except OSError as error:
+        if error.errno is not None:
+            raise  # the disk that the archive lies on
+        raise zipfile.BadZipFile(str(error)) from error
+
+
 def _nanoseconds(seconds: float) -> int:
     """A time that file systems take; 0 for what is no time."""
     return int(min(seconds, LATEST) * 1_000_000_000) if seconds > 0 else 0
@@ -178,13 +189,14 @@ def _add_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: UnpackTre
         tree.folder(path)
     elif kind == stat.S_IFLNK:
         with archive.open(info) as content:
-            target = content.read(LINK_LIMIT + 1)
+            target = _unzipped(content, LINK_LIMIT + 1)
         tree.count(len(target))
         tree.link(path, target)
     elif kind in {0, stat.S_IFREG}:
         moment = _nanoseconds(_zip_seconds(info))
         with archive.open(info) as content:
-            tree.file(path, _pieces(content), executable=bool(mode & stat.S_IXUSR), mtime_ns=moment)
+            pieces = iter(partial(_unzipped, content), b"")
+            tree.file(path, pieces, executable=bool(mode & stat.S_IXUSR), mtime_ns=moment)
     else:
         message = f"its member {info.filename!r} is a device, or something else that is no file"
         raise RefusedError(message)
