@@ -16,9 +16,8 @@ def main() -> None:
     """Run the command line of this process, and exit. A Ctrl-C ends it quietly, whenever it comes."""
     try:
         gc.set_threshold(GARBAGE_THRESHOLD)
-        if not set(STARTERS) & set(
-            sys.argv[1:2]
-        ):  # numpy's threads for matrices would spin for 0.1 s, and have no work
+        if not sys.argv[1:] or sys.argv[1] not in STARTERS:
+            # numpy's threads for matrices would spin for 0.1 s, and have no work
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         from studio_cas.cli import streams
 

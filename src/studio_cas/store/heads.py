@@ -65,10 +65,15 @@ def check_store(store: Store) -> None:
 def _remember_store(store: Store) -> None:
     path = _address(store)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}-{os.urandom(4).hex()}")
-        beside.write_text(f"{store.config.store_id}\n", encoding="ascii")
-        beside.replace(path)
+        _write(path, store.config.store_id)
+
+
+def _write(path: Path, line: str) -> None:
+    """Make or replace the file `path` as a whole, and the folders above it. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}-{os.urandom(4).hex()}"[:250])
+    beside.write_text(f"{line}\n", encoding="ascii")
+    beside.replace(path)
 
 
 def recall(store: Store, experiment: str, tag: str) -> Head | None:
@@ -104,14 +109,11 @@ def remember(store: Store, experiment: str, tag: str, version: Predecessor) -> N
     if known is not None and known.version.number >= version.number:
         return
     path = _folder(store) / experiment / tag
-    beside = path.with_name(f".{tag}-{os.urandom(4).hex()}"[:250])
     row = {"number": version.number, "record": version.record_id.hex(), "time": time.time()}
     with suppress(OSError):
         key_folder(store.home)
         _remember_store(store)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(row) + "\n", encoding="ascii")
-        beside.replace(path)
+        _write(path, json.dumps(row))
 
 
 def forget_removed(store: Store, removed: Iterable[str]) -> None:
