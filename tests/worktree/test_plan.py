@@ -12,7 +12,7 @@ from studio_cas.errors import RefusedError
 from studio_cas.formats.leaf import Place
 from studio_cas.formats.pack import FRAME_LIMIT, HARD_CAP, HEADER_SIZE
 from studio_cas.ids import PackId, digest
-from studio_cas.worktree.plan import Wanted, ranges
+from studio_cas.worktree.plan import UNUSED_SHARE, Wanted, ranges
 
 PACKS = [PackId(bytes([number]) * 16) for number in range(3)]
 
@@ -47,8 +47,8 @@ def wanted_chunks(draw):
 
 @settings(max_examples=200, deadline=None)
 @given(wanted_chunks(), st.integers(1, 900), st.integers(0, 150))
-def test_every_chunk_is_in_one_range_and_every_frame_is_read_once(chunks, limit, gap):
-    reads = ranges(chunks, limit, gap)
+def test_every_chunk_is_in_one_range_and_every_frame_is_read_once(chunks, limit, slack):
+    reads = ranges(chunks, limit, slack)
     found = {}
     frames = set()
     for read in reads:
@@ -64,13 +64,19 @@ def test_every_chunk_is_in_one_range_and_every_frame_is_read_once(chunks, limit,
     assert list(dict.fromkeys(read.pack for read in reads)) == list(dict.fromkeys(place.pack for place, _ in chunks))
 
 
-@settings(max_examples=100, deadline=None)
-@given(wanted_chunks(), st.integers(1, 900), st.integers(0, 150))
-def test_two_ranges_that_could_be_one_are_one(chunks, limit, gap):
-    reads = ranges(chunks, limit, gap)
-    for one, other in pairwise(reads):
-        if one.pack == other.pack:
-            assert other.offset - one.end > gap or other.frames[0].stored + other.offset - one.offset > limit
+@settings(max_examples=200, deadline=None)
+@given(wanted_chunks(), st.integers(0, 300))
+def test_the_shortest_gaps_are_read_over_and_little_is_read_for_nothing(chunks, slack):
+    reads = ranges(chunks, slack=slack)
+    bridged = [
+        later.offset - earlier.offset - earlier.stored for read in reads for earlier, later in pairwise(read.frames)
+    ]
+    wanted = sum(frame.stored for read in reads for frame in read.frames)
+    assert sum(bridged) <= max(slack, wanted // UNUSED_SHARE)
+    left = [other.offset - one.end for one, other in pairwise(reads) if one.pack == other.pack]
+    if left:
+        assert min(left) >= max(bridged, default=0)
+        assert sum(bridged) + min(left) > max(slack, wanted // UNUSED_SHARE)
 
 
 GOOD = Place(PACKS[0], HEADER_SIZE, 10, 20, 0, 0)

@@ -1,12 +1,15 @@
 """Which ranges of which packs to read for a run of chunks: pure.
 
-Frames of one pack that lie close together are read at once, as long as hardly anything between them is read for
-nothing; each frame is read once, however many chunks it holds and however often they are wanted.
+Frames of one pack that lie close together are read at once. What lies between them is then read for nothing, so the
+shortest gaps are bridged first, as long as all of them together are a small share of what is wanted. Each frame is read
+once, however many chunks it holds and however often they are wanted.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.errors import RefusedError
@@ -19,8 +22,7 @@ if TYPE_CHECKING:
     from studio_cas.ids import PackId
 
 RANGE_LIMIT = 4 * 1024 * 1024
-GAP_LIMIT = 128 * 1024
-UNUSED_SHARE = 5  # at most a fifth of a range is read for nothing
+UNUSED_SHARE = 6  # one byte is read for nothing for so many that are wanted
 UNUSED_SLACK = 16 * 1024  # or so many bytes
 
 
@@ -54,7 +56,9 @@ class RangeRead:
     frames: list[FrameRead]
 
 
-def ranges(chunks: Iterable[tuple[Place, Wanted]], limit: int = RANGE_LIMIT, gap: int = GAP_LIMIT) -> list[RangeRead]:
+def ranges(
+    chunks: Iterable[tuple[Place, Wanted]], limit: int = RANGE_LIMIT, slack: int = UNUSED_SLACK
+) -> list[RangeRead]:
     """The reads for `chunks`, by pack in order of first use, ascending inside it. Raises RefusedError."""
     packs: dict[PackId, dict[int, FrameRead]] = {}
     for place, wanted in chunks:
@@ -69,7 +73,9 @@ def ranges(chunks: Iterable[tuple[Place, Wanted]], limit: int = RANGE_LIMIT, gap
             message = f"the manifest places a chunk outside its frame, in pack {place.pack.hex()}"
             raise RefusedError(message)
         frame.wanted.append(wanted)
-    return [read for pack, frames in packs.items() for read in _coalesced(pack, frames, limit, gap)]
+    ascending = {pack: sorted(frames.values(), key=lambda frame: frame.offset) for pack, frames in packs.items()}
+    bridged = _bridged(ascending, slack)
+    return [read for pack, frames in ascending.items() for read in _coalesced(pack, frames, bridged, limit)]
 
 
 def _check(place: Place) -> None:
@@ -79,20 +85,32 @@ def _check(place: Place) -> None:
         raise RefusedError(message)
 
 
-def _coalesced(pack: PackId, frames: dict[int, FrameRead], limit: int, gap: int) -> Iterable[RangeRead]:
+def _bridged(packs: dict[PackId, list[FrameRead]], slack: int) -> set[tuple[PackId, int]]:
+    """The frames, by pack and offset, that are read together with the one before though something lies between."""
+    gaps = [
+        (frame.offset - before.offset - before.stored, pack, frame.offset)
+        for pack, frames in packs.items()
+        for before, frame in pairwise(frames)
+    ]
+    gaps.sort()
+    wanted = sum(frame.stored for frames in packs.values() for frame in frames)
+    unused = accumulate(max(0, gap) for gap, _, _ in gaps)
+    fits = bisect_right(list(unused), max(slack, wanted // UNUSED_SHARE))
+    return {(pack, offset) for _, pack, offset in gaps[:fits]}
+
+
+def _coalesced(
+    pack: PackId, frames: list[FrameRead], bridged: set[tuple[PackId, int]], limit: int
+) -> Iterable[RangeRead]:
     current: RangeRead | None = None
-    unused = 0
-    for frame in sorted(frames.values(), key=lambda frame: frame.offset):
+    for frame in frames:
         end = frame.offset + frame.stored
-        if current and frame.offset - current.end <= gap and end - current.offset <= limit:
-            more = unused + max(0, frame.offset - current.end)
-            if more <= max(UNUSED_SLACK, (end - current.offset) // UNUSED_SHARE):
-                unused = more
-                current.end = max(current.end, end)
-                current.frames.append(frame)
-                continue
+        if current and (pack, frame.offset) in bridged and end - current.offset <= limit:
+            current.end = max(current.end, end)
+            current.frames.append(frame)
+            continue
         if current:
             yield current
-        current, unused = RangeRead(pack, frame.offset, end, [frame]), 0
+        current = RangeRead(pack, frame.offset, end, [frame])
     if current:
         yield current
