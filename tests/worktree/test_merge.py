@@ -20,6 +20,7 @@ from studio_cas.backends.metered import Metered
 from studio_cas.errors import CorruptError, TransientError
 from studio_cas.formats import keys, leaf, root
 from studio_cas.store.merging import NEVER, Policy
+from studio_cas.store.recent import RecentPacks
 from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.store.versions import list_versions, resolve
@@ -30,6 +31,8 @@ from studio_cas.worktree.materialise import materialise
 EAGER = Policy(small=1 << 20, full=600_000, many=3, few=2, age=0, spare=2)
 MANY = 4
 LAZY = Policy(many=MANY)
+NOTHING = RecentPacks(limit=0)
+"""Merging reads the store, as that of a process that made none of the packs."""
 
 
 def packs_of(store, version):
@@ -264,6 +267,7 @@ def test_very_many_packs_of_another_machine_are_merged(tmp_path, store, work, ou
 @pytest.mark.parametrize("how", ["flipped", "gone"])
 @pytest.mark.own_store
 def test_damage_that_merging_finds_is_named_and_not_spread(tmp_path, store, work, out, how):
+    store.recent = NOTHING
     store.merging = NEVER
     versions_of(store, work, 9, add_file)
     (bad,) = packs_of(store, resolve(store, "exp/tag@1"))[0]
@@ -287,6 +291,7 @@ def test_damage_that_merging_finds_is_named_and_not_spread(tmp_path, store, work
 
 @pytest.mark.own_store
 def test_only_the_files_in_a_damaged_pack_are_read_again(tmp_path, store, work):
+    store.recent = NOTHING
     (work / "large").write_bytes(os.urandom(500_000))
     capture(store, work, "exp", "tag")
     store.merging = NEVER
@@ -313,6 +318,7 @@ def test_a_store_that_cannot_be_read_for_a_moment_only_delays_merging(tmp_path, 
 
     backend = Deaf()
     with open_store(backend, home=tmp_path / "home") as store:
+        store.recent = NOTHING
         store.merging = LAZY
         versions_of(store, work, 3)
         backend.deaf = True
@@ -322,6 +328,25 @@ def test_a_store_that_cannot_be_read_for_a_moment_only_delays_merging(tmp_path, 
         expected |= versions_of(store, work, 1, lambda work, number: grow(work, number + 7))
         assert len(packs_of(store, resolve(store, "exp/tag"))[0]) == 1
         pulls(store, out, expected)
+
+
+def test_what_this_process_made_is_merged_without_reading_the_store(tmp_path, work, out):
+    class Heard(MemoryBackend):
+        packs = ()
+
+        def read(self, key, offset=0, length=None):
+            if key.startswith(keys.PACKS):
+                self.packs += (key,)
+            return super().read(key, offset, length)
+
+    backend = Heard()
+    with open_store(backend, home=tmp_path / "home") as store:
+        store.merging = LAZY
+        expected = versions_of(store, work, 3 * MANY + 1)
+        assert len(packs_of(store, resolve(store, "exp/tag"))[0]) <= MANY
+        assert not backend.packs
+        pulls(store, out, expected)
+        assert backend.packs
 
 
 def test_a_stat_cache_that_cannot_be_written_only_delays_merging(store, work, out, monkeypatch):

@@ -1,8 +1,7 @@
 """Read buffers that are used again: fresh memory costs more than the reading.
 
-A buffer is held by the flights that look into it and by the packs that will write from it; when the last one lets
-go, it
-is free again. Several files share one buffer.
+A buffer is held by the flights that look into it and by the packs that will write from it; when the last one lets go,
+it is free again. Several files share one buffer.
 """
 
 from __future__ import annotations

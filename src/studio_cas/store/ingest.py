@@ -1,8 +1,7 @@
 """Chunks in, places out: hash, look up, encode on every core, and append to packs, in order.
 
 One thread reads and calls `small` and `large`; workers hash, look chunks up and encode them; the same thread takes
-their
-results in the order in which the work was given and appends them to packs, so memory and order are bounded by one
+their results in the order in which the work was given and appends them to packs, so memory and order are bounded by one
 queue.
 """
 

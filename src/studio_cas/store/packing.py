@@ -126,6 +126,7 @@ class PackStream:
             with self._lock:
                 self.bytes += sum(map(len, parts))
             if self._learn:
+                self._store.recent.keep(builder.pack_id, parts)
                 self._store.catalog.add(builder.pack_id, builder.chunks)
                 for chunk_id, place in builder.chunks:
                     if self.placed.get(chunk_id) is place:

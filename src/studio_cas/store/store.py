@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from studio_cas.ids import PackId
     from studio_cas.store.catalog import Catalog
     from studio_cas.store.merging import Policy
+    from studio_cas.store.recent import RecentPacks
     from studio_cas.store.signing import Signer
 
 
@@ -78,6 +79,13 @@ class Store:
     def waits(self, key: str) -> bool:  # noqa: ARG002  # where a store can be away, one does
         """Whether the object waits on this machine."""
         return False
+
+    @cached_property
+    def recent(self) -> RecentPacks:
+        """The small packs that this process made last."""
+        from studio_cas.store.recent import RecentPacks
+
+        return RecentPacks()
 
     @cached_property
     def signer(self) -> Signer | None:

@@ -88,6 +88,8 @@ class Merge:
         except DamagedError as error:
             damage.remember(self._store, error.packs)
             raise
+        for pack in packs:
+            self._store.recent.drop(pack)
         tree = TreeWriter(self._ingest, state, lambda _: None)
         for block in written.blocks():
             _rewrite(tree, written, block, places, packs, trees)

@@ -1,5 +1,7 @@
 """Copy chunks from where they lie in the store into the pack that is being built: read, verify, append.
 
+Packs that this process made a while ago are still in memory, and are not read again.
+
 A large frame is copied as it is stored. Small chunks are decoded and put together anew, for as long as a capture of
 everything at once would have put them together: frames of one log line each, and frames half of which nothing uses any
 more, are what makes the five-hundredth version slow.
@@ -90,8 +92,11 @@ def _read_all(store: Store, wanted: Mapping[bytes, Source]) -> Iterable[tuple[Ra
 
 
 def _read(store: Store, read: RangeRead) -> list[Frame] | str:
+    length = read.end - read.offset
     try:
-        data = memoryview(store.backend.read(keys.pack(read.pack), read.offset, read.end - read.offset))
+        data = store.recent.read(read.pack, read.offset, length)
+        if data is None:
+            data = memoryview(store.backend.read(keys.pack(read.pack), read.offset, length))
         return [_verified(frame, data[frame.offset - read.offset :][: frame.stored]) for frame in read.frames]
     except NotFoundError:
         return "it is missing from the store"
