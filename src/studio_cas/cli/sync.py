@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from studio_cas.cli.commands import new_app
 from studio_cas.cli.naming import local_path
-from studio_cas.cli.rendering import age, counted, print_json, print_table, printable, shown, size, timestamp
+from studio_cas.cli.rendering import counted, print_json, print_table, printable, shown
 from studio_cas.cli.session import open_store, session_of
+from studio_cas.cli.sync_status import LIST_COLUMNS, record_of, row_of, show_status, waiting_for
 from studio_cas.errors import NotFoundError, TransientError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from typer import _click as click
 
     from studio_cas.config import Config
-    from studio_cas.store.spooled import SpoolState
     from studio_cas.sync.overview import Kept
     from studio_cas.sync.spec import DaemonSpec, Pair
 
@@ -176,13 +173,13 @@ def _resume(config: Config, *, quiet: bool) -> int:
         codes.append(_finish(ending.code, ending.problems, quit_now=ending.quit))
         if not quiet and not ending.code:
             _say(f"finished what a killed daemon left of {', '.join(pair.name for pair in spec.pairs)}")
-    sent = _send_waiting(config, quiet=quiet)
+    sent = _sendwaiting_for(config, quiet=quiet)
     if not codes and sent is None and not quiet:
         _say("no daemon was killed: there is nothing to finish")
     return next((code for code in codes if code), sent or 0)
 
 
-def _send_waiting(config: Config, *, quiet: bool) -> int | None:
+def _sendwaiting_for(config: Config, *, quiet: bool) -> int | None:
     """Send what waits on this machine for the configured store; an exit code, None where nothing waits."""
     from studio_cas.config.opening import open_spooled_storage
     from studio_cas.store.spooled import SpooledStore, spool_state
@@ -212,14 +209,14 @@ def status(
     config = session_of(ctx).configuration()
     found = _named(overview(config.home), names or [])
     found = [kept for kept in found if names or kept.state != ENDED]
-    waiting = _waiting(config, found)
+    waiting = waiting_for(config, found)
     if as_json:
-        print_json([_record(kept, waiting) for kept in found])
+        print_json([record_of(kept, waiting) for kept in found])
         return
     if not found:
         print("nothing is kept up to date: studio sync PATH EXP/TAG begins")
     for kept in found:
-        _show_status(kept)
+        show_status(kept)
     for state in waiting.values():
         for line in state.lines():
             print(shown(line))
@@ -238,15 +235,10 @@ def list_kept(
     config = session_of(ctx).configuration()
     found = overview(config.home)
     if as_json:
-        waiting = _waiting(config, found)
-        print_json([_record(kept, waiting) for kept in found])
+        waiting = waiting_for(config, found)
+        print_json([record_of(kept, waiting) for kept in found])
         return
-    now = time.time()
-    rows = [
-        (shown(kept.name), kept.state, str(kept.pid or ""), _version(kept), _age(kept, now), shown(_path(kept)))
-        for kept in found
-    ]
-    print_table(("ARTIFACT", "STATE", "PROCESS", "VERSION", "CAPTURED", "PATH"), rows, right=(2, 3))
+    print_table(LIST_COLUMNS, [row_of(kept, time.time()) for kept in found], right=(2, 3))
 
 
 @app.command(epilog="Example: studio sync stop my_run/weights")
@@ -293,90 +285,6 @@ def _named(found: list[Kept], names: list[str]) -> list[Kept]:
             there_are = ", ".join(kept.name for kept in found) or "nothing"
             raise NotFoundError(f"{name} is not kept on this machine; there is: {there_are}")
     return [kept for kept in found if not names or kept.name in names]
-
-
-def _waiting(config: Config, found: list[Kept]) -> dict[str, SpoolState]:
-    """What waits on this machine for the stores of `found`, and for the configured one, by URL."""
-    from studio_cas.store.spooled import spool_state
-
-    states = {}
-    for url in dict.fromkeys([*(str(kept.status.get("store")) for kept in found), config.storage.url]):
-        state = spool_state(config.home, url, config.offline_budget)
-        if state is not None:
-            states[url] = state
-    return states
-
-
-def _record(kept: Kept, waiting: Mapping[str, SpoolState]) -> dict[str, Any]:
-    row = kept.status
-    state = waiting.get(str(row.get("store")))
-    version, trouble = row.get("version"), row.get("trouble")
-    return {
-        "path": row.get("path"),
-        "experiment": row.get("experiment"),
-        "tag": row.get("tag"),
-        "store": row.get("store"),
-        "state": kept.state,
-        "pid": kept.pid,
-        "version": {**version, "time": timestamp(version["time"])} if version else None,
-        "checked": timestamp(row["checked"]) if row.get("checked") else None,
-        "period": row.get("period"),
-        "cycles": row.get("cycles", 0),
-        "pending": row.get("pending"),
-        "rate": row.get("rate", 0),
-        "stale": row.get("stale", []),
-        "skipped": row.get("skipped", []),
-        "watch": row.get("watch"),
-        "trouble": {**trouble, "since": timestamp(trouble["since"])} if trouble else None,
-        "waiting": {
-            **dataclasses.asdict(state),
-            "since": timestamp(state.since) if state.since is not None else None,
-        }
-        if state
-        else None,
-    }
-
-
-def _show_status(kept: Kept) -> None:
-    from studio_cas.worktree.steady import STILL_WRITTEN
-
-    row, now = kept.status, time.time()
-    who = f", process {kept.pid}" if kept.pid else ""
-    print(f"{shown(kept.name)}: {kept.state}{who}, {shown(_path(kept))}")
-    version = row.get("version")
-    if version:
-        amount = f"{counted(version['files'], 'file')}, {size(version['size'])}"
-        print(f"  version {version['number']}, {amount}, captured {age(now - version['time'])}")
-    if row.get("checked"):
-        pending = "unknown" if row.get("pending") is None else size(row["pending"])
-        print(f"  looked at {age(now - row['checked'])}; pending: {pending}; last rate: {size(row.get('rate', 0))}/s")
-    watch = row.get("watch") or {}
-    if kept.live and watch:
-        print(f"  watched by {watch['mode']}" + (f": {watch['reason']}" if watch.get("reason") else ""))
-    for key, sentence in (("stale", STILL_WRITTEN), ("skipped", "")):
-        for path in row.get(key, []):
-            print(f"  {shown(path)}" + (f" {sentence}" if sentence else ""))
-    trouble = row.get("trouble")
-    if trouble:
-        tries = counted(trouble["tries"], "try").replace("trys", "tries")
-        print(f"  ERROR ({trouble['kind']}) since {timestamp(trouble['since'])}, {tries}: {shown(trouble['sentence'])}")
-        print(f"  what to do: {trouble['advice']}")
-    elif kept.state == "interrupted":
-        print("  its daemon was killed: studio sync --resume finishes it")
-
-
-def _path(kept: Kept) -> str:
-    return str(kept.status.get("path", ""))
-
-
-def _version(kept: Kept) -> str:
-    version = kept.status.get("version")
-    return str(version["number"]) if version else ""
-
-
-def _age(kept: Kept, now: float) -> str:
-    version = kept.status.get("version")
-    return age(now - version["time"]) if version else ""
 
 
 def _say(sentence: str) -> None:

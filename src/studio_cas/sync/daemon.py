@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from studio_cas.backends.metered import counts_of_process
-from studio_cas.errors import ConflictError, IncompleteError, NotFoundError, TransientError, UsageError
+from studio_cas.errors import ConflictError, NotFoundError, TransientError, UsageError
 from studio_cas.sync import schedule
 from studio_cas.sync.bell import Bell
 from studio_cas.sync.companion import Alone
@@ -30,7 +30,7 @@ from studio_cas.sync.member import Member, told_of
 from studio_cas.sync.priority import stand_back
 from studio_cas.sync.processes import Process
 from studio_cas.sync.pulse import Pulse
-from studio_cas.sync.reporting import CycleProgress, outcome
+from studio_cas.sync.reporting import CycleProgress, Ending, code_of, outcome, problems_of
 from studio_cas.sync.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -52,22 +52,13 @@ QUIT_CODE = 130
 SEND_SECONDS = 30.0  # that an end waits for what goes up to a store that was away
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a daemon ended. `code`: an exit code; `problems`: sentences; `quit`: at once, with a cycle still running."""
-
-    code: int
-    problems: tuple[str, ...] = ()
-    quit: bool = False
-
-
 @dataclass
 class Daemon:
     """One daemon; `run` is called once, in the main thread, and signals are the daemon's while it runs.
 
     `say` is told what a person has to know, in sentences, and `note` what happens. `once`: the first cycle is the last.
-    `resumed`: finish what a killed one
-    left, but for pairs that another daemon has by now; a folder that is gone is then no reason to try again.
+    `resumed`: finish what a killed one left, but for pairs that another daemon has by now; a folder that is gone is
+    then no reason to try again.
     """
 
     folder: DaemonFolder
@@ -181,8 +172,8 @@ class Daemon:
             member.write_status("ended" if self._is_over(member) else "unfinished")
         if done and all(map(self._is_over, self._members)):
             self.folder.end()
-        code = next((_code(member) for member in self._members if _code(member)), 0)
-        problems = [sentence for member in self._members for sentence in _problems(member)]
+        code = next(filter(None, map(code_of, self._members)), 0)
+        problems = [sentence for member in self._members for sentence in problems_of(member)]
         waiting = [f"{one}; studio sync --resume sends them" for one in self._keeper.send(SEND_SECONDS)]
         outcomes = [outcome(member) for member in self._members]
         asked = dataclasses.asdict(counts_of_process())
@@ -365,19 +356,3 @@ class Daemon:
         else:
             member.leaving.append(asker)
             member.finish(self.clock())
-
-
-def _code(member: Member) -> int:
-    if member.trouble is not None:
-        return member.trouble.exit_code
-    left_out = member.last is not None and (member.last.stale or member.last.skipped)
-    return IncompleteError.exit_code if left_out else 0
-
-
-def _problems(member: Member) -> list[str]:
-    if member.trouble is None:
-        return [f"{member.pair.name}: {path}" for path in (member.last.skipped if member.last else ())] + [
-            f"{member.pair.name}: {path} was being written, and is left as it was before"
-            for path in (member.last.stale if member.last else ())
-        ]
-    return [f"{member.pair.name} was not captured: {member.trouble.sentence}; what to do: {member.trouble.advice}"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from studio_cas.errors import IncompleteError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +15,15 @@ if TYPE_CHECKING:
     from studio_cas.sync.member import Member
 
 PAUSE = 0.1  # seconds between two messages of one cycle
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a daemon ended. `code`: an exit code; `problems`: sentences; `quit`: at once, with a cycle still running."""
+
+    code: int
+    problems: tuple[str, ...] = ()
+    quit: bool = False
 
 
 class CycleProgress:
@@ -62,3 +74,21 @@ def outcome(member: Member) -> dict[str, Any]:
         "problem": member.trouble.sentence if member.trouble else None,
         "kind": member.trouble.kind if member.trouble else None,
     }
+
+
+def code_of(member: Member) -> int:
+    """The exit code that a pair asks for."""
+    if member.trouble is not None:
+        return member.trouble.exit_code
+    left_out = member.last is not None and (member.last.stale or member.last.skipped)
+    return IncompleteError.exit_code if left_out else 0
+
+
+def problems_of(member: Member) -> list[str]:
+    """What a person has to know of a pair in the end, in sentences."""
+    if member.trouble is None:
+        return [f"{member.pair.name}: {path}" for path in (member.last.skipped if member.last else ())] + [
+            f"{member.pair.name}: {path} was being written, and is left as it was before"
+            for path in (member.last.stale if member.last else ())
+        ]
+    return [f"{member.pair.name} was not captured: {member.trouble.sentence}; what to do: {member.trouble.advice}"]
