@@ -58,6 +58,22 @@ def test_log_lists_versions_the_newest_first(pushed):
     assert [record["version"] for record in pushed.ok("log", "exp/w", "-n", "1", "--json").json] == [2]
 
 
+@pytest.mark.own_store
+def test_a_damaged_record_hides_no_other_version(pushed, weights, tmp_path):
+    newest, *_ = sorted((pushed.store / "versions" / "exp" / "w").iterdir())
+    newest.write_text("{")
+    listed = pushed.run("log", "exp/w")
+    assert listed.code == 5
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["VERSION", "exp/w@1"]
+    assert listed.err.startswith("studio: exp/w@2: ")
+    assert "Traceback" not in listed.err
+    pushed.ok("pull", "exp/w@1", tmp_path / "pulled")
+    made = pushed.ok("push", weights, "exp/w")
+    assert "exp/w@3" in made.out
+    assert "exp/w@2: a version record is damaged" in made.err
+    assert [record["version"] for record in pushed.run("log", "exp/w", "--json").json] == [3, 1]
+
+
 def test_log_of_an_experiment_has_all_its_artifacts(pushed, weights):
     pushed.ok("push", weights, "exp/z")
     assert [(record["tag"], record["version"]) for record in pushed.ok("log", "exp", "--json").json] == [

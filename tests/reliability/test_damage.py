@@ -10,6 +10,7 @@ import pytest
 from tests.reliability.folders import fill, names, snapshot
 
 from studio_cas.errors import CorruptError, NotFoundError, RefusedError
+from studio_cas.formats import keys
 from studio_cas.ids import PackId
 from studio_cas.store import damage as damages
 from studio_cas.store.store import open_store
@@ -206,6 +207,32 @@ def test_a_capture_stands_alone_where_the_tree_of_the_latest_version_is_damaged(
         materialise(another, made.version, out)
         assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in work.iterdir())
     assert not capture(store, work, "exp", "tag").damaged
+
+
+@pytest.mark.parametrize("damage", [truncate, empty])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_damaged_record_of_the_latest_version_stops_neither_captures_nor_earlier_versions(
+    store, version, work, out, tmp_path, damage, known
+):
+    (work / "second").write_bytes(b"second")
+    capture(store, work, "exp", "tag")
+    damage(store_folder(store) / keys.version("exp", "tag", 2))
+    (work / "third").write_bytes(b"third")
+    home = store.home if known else tmp_path / "another home"
+    with open_store(store_folder(store), home=home) as another:
+        assert resolve(another, "exp/tag@1") == resolve(another, "exp/tag@-1")
+        assert resolve(another, "exp/tag@1").manifest_id == version.manifest_id
+        made = capture(another, work, "exp", "tag")
+        assert (made.created, made.version.number, made.version.parent) == (True, 3, None)
+        assert made.damaged[0].startswith("exp/tag@2: ")
+        materialise(another, resolve(another, "exp/tag"), out)
+        assert snapshot(out) == snapshot(work)
+        assert not capture(another, work, "exp", "tag").created
+        with pytest.raises(CorruptError, match="exp/tag@2"):
+            list(list_versions(another, "exp", "tag"))
+        told = []
+        assert [found.number for found in list_versions(another, "exp", "tag", damaged=told.append)] == [3, 1]
+        assert len(told) == 1
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from heapq import merge
 from itertools import islice
@@ -15,7 +16,7 @@ from studio_cas.cli.records import version_record
 from studio_cas.cli.rendering import age, print_json_list, print_table, printable, size
 from studio_cas.cli.session import session_of
 from studio_cas.cli.signatures import verify as verify_signatures
-from studio_cas.errors import UsageError
+from studio_cas.errors import CorruptError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +40,8 @@ def log(
 ) -> int:
     """List the versions of an artifact, or of all artifacts of an experiment, the newest first.
 
-    With --verify it ends with 5 where something was tampered with, with 10 where a version is not signed by somebody
-    who is trusted.
+    Ends with 5 where a record is damaged, after all others were listed. With --verify it ends with 5 where something
+    was tampered with, with 10 where a version is not signed by somebody who is trusted.
     """
     experiment, spec = parse_scope(name)
     if spec is not None and (spec.version is not None or spec.path):
@@ -48,23 +49,28 @@ def log(
     with session_of(ctx).open_store() as store:
         if verify:
             return verify_signatures(store, experiment, spec, limit or None, as_json=as_json)
-        versions = islice(_versions(store, experiment, spec, limit or None), limit or None)
+        damaged: list[CorruptError] = []
+        versions = islice(_versions(store, experiment, spec, limit or None, damaged), limit or None)
         if as_json:
             print_json_list(map(version_record, versions))
-            return 0
-        now = time.time()
-        headings = ("VERSION", "CAPTURED", "FILES", "SIZE", "STORED", "MANIFEST", "BY", "NOTE")
-        print_table(headings, [_row(version, now) for version in versions], right=(2, 3, 4))
-    return 0
+        else:
+            now = time.time()
+            headings = ("VERSION", "CAPTURED", "FILES", "SIZE", "STORED", "MANIFEST", "BY", "NOTE")
+            print_table(headings, [_row(version, now) for version in versions], right=(2, 3, 4))
+    for error in damaged:
+        print(f"studio: {printable(str(error))}", file=sys.stderr)
+    return CorruptError.exit_code if damaged else 0
 
 
-def _versions(store: Store, experiment: str, spec: Spec | None, limit: int | None) -> Iterator[Version]:
-    from studio_cas.store.versions import list_versions, resolve_spec
+def _versions(
+    store: Store, experiment: str, spec: Spec | None, limit: int | None, damaged: list[CorruptError]
+) -> Iterator[Version]:
+    from studio_cas.store.versions import explain_missing, latest_number, list_versions
 
-    if spec is not None:
-        resolve_spec(store, spec)  # an unknown name is an error, and not an empty list
+    if spec is not None and not latest_number(store, spec.experiment, spec.tag):
+        raise NotFoundError(explain_missing(store, spec))
     tags = [spec.tag] if spec is not None else find_tags(store, experiment)
-    histories = [list_versions(store, experiment, tag, limit) for tag in tags]
+    histories = [list_versions(store, experiment, tag, limit, damaged.append) for tag in tags]
     return merge(*histories, key=lambda version: version.time, reverse=True)
 
 

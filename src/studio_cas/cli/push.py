@@ -103,7 +103,7 @@ def _complain(result: CaptureResult) -> int:
     from studio_cas.worktree.steady import STILL_WRITTEN
 
     for sentence in result.damaged:
-        print(f"studio: {sentence}: what lay in it was read again; earlier versions may need it", file=sys.stderr)
+        print(f"studio: {sentence}: this version does without it, and earlier ones may need it", file=sys.stderr)
     for path in result.skipped:
         print(f"studio: {printable(path)}", file=sys.stderr)
     for path in result.stale:

@@ -55,9 +55,35 @@ def latest(store: Store, experiment: str, tag: str) -> Version | None:
     return None
 
 
-def list_versions(store: Store, experiment: str, tag: str, limit: int | None = None) -> Iterator[Version]:
-    """All versions, or `limit` of them, newest first; where a read is a round trip, some are read ahead."""
-    return _each(store, experiment, tag, limit, lambda key: _read(store, key))
+def latest_number(store: Store, experiment: str, tag: str) -> int:
+    """The number of the newest version, whatever its record holds; 0 where there is none: one list call."""
+    for found in store.backend.list(keys.versions(experiment, tag), limit=1):
+        return keys.version_number(found.key)
+    return 0
+
+
+def list_versions(
+    store: Store,
+    experiment: str,
+    tag: str,
+    limit: int | None = None,
+    damaged: Callable[[CorruptError], None] | None = None,
+) -> Iterator[Version]:
+    """All versions, or `limit` of them, newest first; where a read is a round trip, some are read ahead.
+
+    A damaged record raises CorruptError, or where `damaged` is given, is told to it and left out.
+    """
+
+    def found(key: str) -> Version | None:
+        try:
+            return _read(store, key)
+        except CorruptError as error:
+            if damaged is None:
+                raise
+            damaged(error)
+            return None
+
+    return (version for version in _each(store, experiment, tag, limit, found) if version is not None)
 
 
 def list_records(store: Store, experiment: str, tag: str, limit: int | None = None) -> Iterator[tuple[str, bytes]]:
@@ -117,8 +143,7 @@ def create(
         try:
             store.backend.create(key, [stored])
         except ObjectExistsError:
-            newest = latest(store, made.experiment, made.tag)
-            number = max(number, newest.number if newest else 0) + 1
+            number = max(number, latest_number(store, made.experiment, made.tag)) + 1
         else:
             if stored != plain and not store.waits(key):
                 signing.remember(store, made, number, stored)
@@ -135,27 +160,28 @@ def resolve(store: Store, text: str) -> Version:
 
 def resolve_spec(store: Store, spec: Spec) -> Version:
     """The version that `spec` names."""
-    newest = latest(store, spec.experiment, spec.tag)
-    if newest is None:
-        raise NotFoundError(_explain_missing(store, spec))
     wanted = spec.version
     if wanted is None or wanted == "latest":
-        return newest
+        found = latest(store, spec.experiment, spec.tag)
+        if found is None:
+            raise NotFoundError(explain_missing(store, spec))
+        return found
+    newest = latest_number(store, spec.experiment, spec.tag)
+    if not newest:
+        raise NotFoundError(explain_missing(store, spec))
     if _is_number(wanted) and len(wanted) < SHORTEST_PREFIX:
         return _numbered(store, spec, int(wanted), newest)
     if wanted.startswith("-") and _is_number(wanted[1:]):
-        if int(wanted[1:]) >= newest.number:
-            message = f"{spec.experiment}/{spec.tag} has no version {wanted}: it has {newest.number} in all"
+        if int(wanted[1:]) >= newest:
+            message = f"{spec.experiment}/{spec.tag} has no version {wanted}: it has {newest} in all"
             raise NotFoundError(message)
-        return _numbered(store, spec, newest.number - int(wanted[1:]), newest)
+        return _numbered(store, spec, newest - int(wanted[1:]), newest)
     moment = _moment(wanted)
     matching = list(_candidates(store, spec, moment, wanted))
     if not matching:
         if _is_number(wanted):
             return _numbered(store, spec, int(wanted), newest)
-        message = (
-            f"{spec.experiment}/{spec.tag} has no version {wanted!r}: `studio log` lists its {newest.number} versions"
-        )
+        message = f"{spec.experiment}/{spec.tag} has no version {wanted!r}: `studio log` lists its {newest} versions"
         raise NotFoundError(message)
     if moment is None and len({found.manifest_id for found in matching}) > 1:
         message = f"{wanted!r} begins more than one manifest id of {spec.experiment}/{spec.tag}: write more of it"
@@ -179,13 +205,11 @@ def _candidates(store: Store, spec: Spec, moment: float | None, wanted: str) -> 
             return
 
 
-def _numbered(store: Store, spec: Spec, number: int, newest: Version) -> Version:
-    if number == newest.number:
-        return newest
+def _numbered(store: Store, spec: Spec, number: int, newest: int) -> Version:
     with suppress(NotFoundError):
         if number > 0:
             return read(store, spec.experiment, spec.tag, number)
-    message = f"{spec.experiment}/{spec.tag} has no version {number}: the latest is {newest.number}"
+    message = f"{spec.experiment}/{spec.tag} has no version {number}: the latest is {newest}"
     raise NotFoundError(message)
 
 
@@ -207,7 +231,8 @@ def _moment(text: str) -> float | None:
         return None
 
 
-def _explain_missing(store: Store, spec: Spec) -> str:
+def explain_missing(store: Store, spec: Spec) -> str:
+    """What to say where the artifact has no version: what there is instead."""
     tags = list_tags(store, spec.experiment)
     if tags:
         return f"experiment {spec.experiment!r} has no artifact {spec.tag!r}; it has: {_named(tags, spec.tag)}"

@@ -235,7 +235,7 @@ class Daemon:
                 self.say(complaint)
             if cycle.result is not None:
                 for sentence in cycle.result.damaged:
-                    self.say(f"{sentence}: what lay in it was read again")
+                    self.say(f"{sentence}: this version does without it")
                 if made := told_of(cycle.result):
                     self.note(made)
             if member.done and not self._stopping:
