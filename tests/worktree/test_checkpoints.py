@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import struct
+import subprocess
+import sys
 import zipfile
+from contextlib import closing
 
 import pytest
 
@@ -192,3 +196,20 @@ def test_what_cannot_be_read_is_passed_over(work, monkeypatch):
 
     monkeypatch.setattr(os, "open", refusing)
     assert newest_checkpoint(work) == older
+
+
+@pytest.mark.parametrize("folder", [".", "checkpoint-5"])
+def test_the_locks_that_a_script_has_on_a_database_stay(work, folder):
+    """Closing any descriptor of a file drops them all, also of one that was only looked at."""
+    write(work / folder / "trainer_state.json", b"{}")
+    with closing(sqlite3.connect(work / folder / "study.db", isolation_level=None)) as ours:
+        ours.execute("CREATE TABLE trials (id INTEGER)")
+        ours.execute("BEGIN IMMEDIATE")
+        ours.execute("INSERT INTO trials VALUES (1)")
+        newest_checkpoint(work)
+        attempt = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+        other = subprocess.run(
+            [sys.executable, "-c", attempt, work / folder / "study.db"], capture_output=True, text=True, check=False
+        )
+        assert "database is locked" in other.stderr
+        ours.execute("COMMIT")

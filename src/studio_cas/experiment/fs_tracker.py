@@ -80,7 +80,7 @@ def latest_checkpoint(tag: str = "modeldir") -> Path | None:
     """The newest complete checkpoint in artifact `tag`, a file or a folder, for resuming; None where there is none.
 
     Known are those of PyTorch, safetensors, Keras, Lightning, Hugging Face Trainer and torch.distributed.checkpoint; of
-    other files, the newest that nobody writes. One that was cut off by a crash is passed over.
+    other files but databases, the newest that nobody writes. One that was cut off by a crash is passed over.
     """
     from pathlib import Path
 

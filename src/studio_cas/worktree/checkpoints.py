@@ -7,8 +7,8 @@ A folder is a checkpoint where it has a mark that its writer leaves last, or tha
     *.index.json                 sharded weights: safetensors, pytorch_model.bin
 
 Otherwise each file with the name of a checkpoint is one: .pt, .safetensors, .keras, .h5 and so on; and only where there
-is none of these, any other file. A file is complete where nobody writes it, and its format, where that knows its own
-length, says so. What is complete is ordered by the time of its last write.
+is none of these, any other file but databases. A file is complete where nobody writes it, and its format, where that
+knows its own length, says so. What is complete is ordered by the time of its last write.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ SUFFIXES = (
     ".joblib", ".msgpack", ".gguf", ".onnx",
 )  # fmt: skip
 UNFINISHED = (".tmp", ".part", ".partial", ".lock", "~")
+DATABASES = (".db", ".db3", ".sqlite", ".sqlite3", "-wal", "-shm", "-journal", ".mdb")
+"""Never opened: closing any descriptor of a file drops the locks that this process has on it (fcntl(2))."""
+PASSED_OVER = UNFINISHED + DATABASES
 DEPTH = 8  # folders below the one that is asked for
 _HUGGING_FACE = re.compile(r"checkpoint-\d+")
 _NUMBER = re.compile(r"\d+")
@@ -69,7 +72,7 @@ def _candidates(path: Path, depth: int) -> Iterator[Checkpoint]:
     except OSError:
         return
     if stat.S_ISREG(status.st_mode):
-        if status.st_size and not path.name.startswith(".") and not path.name.lower().endswith(UNFINISHED):
+        if status.st_size and not path.name.startswith(".") and not path.name.lower().endswith(PASSED_OVER):
             yield Checkpoint(path, path, path.name.lower().endswith(SUFFIXES), status.st_mtime_ns)
         return
     if not stat.S_ISDIR(status.st_mode):
@@ -114,7 +117,7 @@ def _is_complete(candidate: Checkpoint) -> bool:
 def _parts(candidate: Checkpoint) -> list[Path] | None:
     """The files that have to be whole; None where the mark says that one is missing, or nothing."""
     folder, mark = candidate.path, candidate.mark
-    inside = [folder / name for name in _names(folder) if not name.lower().endswith(UNFINISHED)]
+    inside = [folder / name for name in _names(folder) if not name.lower().endswith(PASSED_OVER)]
     files = [path for path in inside if path.is_file()]
     if mark.name == DCP_METADATA:
         return files
