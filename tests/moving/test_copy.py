@@ -213,7 +213,7 @@ def test_condemned_packs_are_not_used(store, other, work, tmp_path):
     version = capture(store, work, "exp", "tag").version
     copy_version(store, other, version)
     condemned = {keys.pack_id_of(key) for key in packs_of(other)}
-    other.backend.create(f"{keys.GC}0001", [collection.encode(condemned)])
+    other.backend.create(keys.condemned_list(1), [collection.encode(condemned)])
     other.backend.delete(keys.version("exp", "tag", 1))
     copied = copy_version(store, other, version)
     assert copied.stored > 9_000_000
@@ -222,6 +222,21 @@ def test_condemned_packs_are_not_used(store, other, work, tmp_path):
     made = versions.read(other, "exp", "tag", copied.number)
     assert condemned.isdisjoint(TreeReader(other, made).root.packs)
     assert pulled(other, f"exp/tag@{copied.number}", tmp_path) == snapshot(work)
+
+
+def test_a_copy_that_was_never_acknowledged_is_made_again(store, other, work, tmp_path):
+    """Whoever made it died before he looked, and its packs were condemned by then."""
+    version = capture(store, work, "exp", "tag").version
+    copy_version(store, other, version)
+    condemned = packs_of(other)
+    other.backend.create(keys.condemned_list(1), [collection.encode(map(keys.pack_id_of, condemned))])
+    for key in condemned:
+        other.backend.delete(key)
+    with open_store(other.backend, home=tmp_path / "elsewhere") as elsewhere:
+        copied = copy_version(store, elsewhere, version)
+        assert copied.state == "copied"
+        assert pulled(elsewhere, "exp/tag", tmp_path) == snapshot(work)
+        assert copy_version(store, elsewhere, version).state == "there"
 
 
 @pytest.mark.parametrize("after", [False, True])

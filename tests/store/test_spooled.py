@@ -310,7 +310,7 @@ def test_a_version_whose_packs_were_removed_is_set_aside_and_the_next_capture_st
         inner.delete(found.key)
     packs = [keys.pack_id_of(found.key) for found in inner.list(keys.PACKS)]
     if condemned:
-        inner.create(f"{keys.GC}0001", [collection.encode(packs)])
+        inner.create(keys.condemned_list(1), [collection.encode(packs)])
     else:
         for pack in packs:
             inner.delete(keys.pack(pack))
@@ -323,6 +323,37 @@ def test_a_version_whose_packs_were_removed_is_set_aside_and_the_next_capture_st
     for pack in packs:
         if condemned:
             inner.delete(keys.pack(pack))
+    assert pulled(elsewhere, "exp/tag", tmp_path / "out") == snapshot(work)
+
+
+def test_a_version_that_went_up_at_once_is_acknowledged_by_no_list_from_memory(here, work, monkeypatch):
+    """The store goes away before the condemned lists are read, and something else begins to wait at that moment."""
+    here.capture(work)
+    (work / "new").write_bytes(b"new" * 50_000)
+    create = here.remote.inner.create
+
+    def and_go_away(key, parts):
+        create(key, parts)
+        if key.startswith(keys.VERSIONS):
+            here.remote.error = GONE
+            here.store.spool.went_away(GONE)
+            here.store.backend.create(f"{keys.EXPERIMENTS}other/attempts/0001/ended", [b"{}"])
+
+    monkeypatch.setattr(here.remote.inner, "create", and_go_away)
+    with pytest.raises(TransientError):
+        here.capture(work)
+
+
+def test_an_artifact_that_did_not_change_while_nobody_can_say_whether_its_version_counts_waits_again(
+    here, elsewhere, work, tmp_path
+):
+    """This machine saw the version of another one, and does not know whether that one was acknowledged."""
+    capture(elsewhere, work, "exp", "tag")
+    assert latest(here.store, "exp", "tag").number == 1
+    here.remote.error = GONE
+    assert here.capture(work).version.number == 2
+    here.back()
+    assert numbers(elsewhere) == [2, 1]
     assert pulled(elsewhere, "exp/tag", tmp_path / "out") == snapshot(work)
 
 
@@ -370,7 +401,7 @@ def test_a_pin_that_somebody_removed_is_noticed_before_the_version_counts(here, 
         for pin in list(inner.list(keys.PINS)):
             inner.delete(pin.key)
         packs = [keys.pack_id_of(found.key) for found in inner.list(keys.PACKS)]
-        inner.create(f"{keys.GC}0001", [collection.encode(packs)])
+        inner.create(keys.condemned_list(1), [collection.encode(packs)])
         return key
 
     here.store.drainer._create_version = created

@@ -1,4 +1,4 @@
-"""Packs on the newest condemned list: no version that was acknowledged names one, and the next capture stores anew."""
+"""Packs on condemned lists: no version that was acknowledged names one, and the next capture stores anew."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 
 import pytest
 
+from studio_cas.backends.metered import Metered
 from studio_cas.errors import TransientError
 from studio_cas.formats import collection, keys
+from studio_cas.store import guard
 from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.store.versions import list_versions
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.materialise import materialise
 
-FIRST = f"{keys.GC}0000000000000009"
+FIRST = keys.condemned_list(1)
 
 
 def packs_of(store, version):
@@ -67,6 +69,38 @@ def test_packs_of_others_that_are_condemned_are_not_adopted(store, work, out, fi
 
 
 @pytest.mark.own_store
+@pytest.mark.parametrize("machine", ["the same", "another"])
+def test_a_version_whose_writer_died_before_it_looked_is_not_taken_for_an_unchanged_one(
+    store, work, out, first, tmp_path, monkeypatch, machine
+):
+    """Its packs were condemned before it was created, and are deleted: it was never acknowledged."""
+    condemned = packs_of(store, first)
+    store.backend.delete(keys.version("exp", "tag", 1))
+    condemn(store, condemned)
+    with monkeypatch.context() as dying:
+        dying.setattr(guard, "commit_version", lambda store, packs, adopted, create: create())
+        assert capture(store, work, "exp", "tag").created
+    delete(store, condemned)
+    with open_store(store.backend, home=store.home if machine == "the same" else tmp_path / "another") as again:
+        result = capture(again, work, "exp", "tag")
+        assert (result.created, result.version.number) == (True, 2)
+        materialise(again, result.version, out / "pulled")
+        assert (out / "pulled" / "large").read_bytes() == (work / "large").read_bytes()
+        assert not capture(again, work, "exp", "tag").created
+
+
+@pytest.mark.own_store
+def test_a_version_that_somebody_else_made_is_looked_at_once(store, work, first, tmp_path):
+    with open_store(Metered(store.backend), home=tmp_path / "another") as elsewhere:
+        asked = []
+        for _ in range(3):
+            before = elsewhere.backend.counts
+            assert not capture(elsewhere, work, "exp", "tag").created
+            asked.append(elsewhere.backend.counts.since(before).list)
+    assert asked == [asked[-1] + 1, asked[-1], asked[-1]]
+
+
+@pytest.mark.own_store
 def test_packs_that_others_name_are_adopted_where_they_are_not_condemned(store, work, first):
     version = capture(store, work, "other", "tag").version
     assert packs_of(store, version) == packs_of(store, first)
@@ -99,7 +133,7 @@ def test_after_three_lists_that_name_what_was_just_stored_the_capture_says_so(st
         create(self, key, parts)
         if key.startswith(keys.PACKS):
             created.append(keys.pack_id_of(key))
-            condemn(store, created, f"{keys.GC}{100 - len(created):016}")
+            condemn(store, created, keys.condemned_list(len(created)))
 
     monkeypatch.setattr(type(store.backend), "create", condemning)
     write(work / "small", 6000)

@@ -54,15 +54,13 @@ class Rules:
 
     `waits`: may an object with this key wait? (One that decides a race may not.) `remembered`: objects to remember when
     they are written or read; `newest`: those of them of which the first in a folder is enough; `answered`: folders
-    whose listings may be answered from here while the store is away; `checked_later`: the same, only while something
-    waits, since what waits is checked against them before it goes up.
+    whose listings may be answered from here while the store is away.
     """
 
     waits: Callable[[str], bool] = lambda _key: True
     remembered: tuple[str, ...] = ()
     newest: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
-    checked_later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +282,7 @@ class Spooling:
             return self._asked(begin)
         except StoreUnavailableError as error:
             self.went_away(error)
-            later = prefix.startswith(self.rules.checked_later) and not self.queue.is_empty()
-            if not later and not prefix.startswith(self.rules.answered):
+            if not prefix.startswith(self.rules.answered):
                 raise
             return recall()
 

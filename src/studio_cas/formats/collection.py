@@ -22,10 +22,11 @@ def encode(packs: Iterable[PackId]) -> bytes:
     return json.dumps({"format": FORMAT_NUMBER, "packs": sorted(pack.hex() for pack in packs)}).encode() + b"\n"
 
 
-def decode(data: Buffer) -> frozenset[PackId]:
-    """The packs that are named. Raises CorruptError."""
-    with document.reading("a list of packs is damaged"):
+def decode(data: Buffer, key: str = "a list of packs") -> frozenset[PackId]:
+    """The packs that are named in the object under `key`. Raises CorruptError."""
+    with document.reading(f"{key} is damaged"):
         row = document.parse(data)
         if document.integer(row["format"]) != FORMAT_NUMBER:
-            raise CorruptError(f"a list of packs has format {row['format']!s:.20}: upgrade studio_cas to read it")
+            number = f"{row['format']!s:.20}"
+            raise CorruptError(f"{key} has format {number}: a newer studio_cas wrote it; upgrade to read it")
         return frozenset(map(PackId.parse, document.texts(row["packs"])))

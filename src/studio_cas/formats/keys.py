@@ -18,6 +18,7 @@ TREES = "trees/"
 NUMBER_DIGITS = 16
 NUMBER_LIMIT: int = 10**NUMBER_DIGITS - 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,127}")
+_LIST = re.compile(rf"{GC}[0-9]{{{NUMBER_DIGITS}}}")
 _VERSION = re.compile(rf"{VERSIONS}[^/]+/[^/]+/([0-9]{{{NUMBER_DIGITS}}})")
 
 
@@ -71,3 +72,18 @@ def version_number(key: str) -> int:
     if found is None:
         raise CorruptError(f"the store has an object {key}, which is no version record: move it away")
     return NUMBER_LIMIT - int(found[1])
+
+
+def condemned_list(number: int) -> str:
+    """The key of condemned list `number`, which counts from 1: inverted, so that the newest sorts first."""
+    return f"{GC}{NUMBER_LIMIT - number:0{NUMBER_DIGITS}}"
+
+
+def is_condemned_list(key: str) -> bool:
+    """Whether `key` can be that of a condemned list."""
+    return _LIST.fullmatch(key) is not None
+
+
+def list_number(key: str) -> int:
+    """The number of the condemned list under `key`."""
+    return NUMBER_LIMIT - int(key.removeprefix(GC))

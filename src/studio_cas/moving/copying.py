@@ -10,14 +10,12 @@ now is looked for: the catalog may name one that is gone.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from studio_cas.errors import CorruptError, NotFoundError, TransientError
-from studio_cas.formats import keys
 from studio_cas.formats import leaf as leaves
 from studio_cas.formats.leaf import CONTINUATION, KIND_MASK
 from studio_cas.moving.wanted import WantedChunks
@@ -47,7 +45,6 @@ if TYPE_CHECKING:
 
 COMMIT_ATTEMPTS = 3
 BATCH_BYTES = 32 * 1024 * 1024
-LOOKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +122,20 @@ def _counterpart(target: Store, version: Version) -> Version | None:
     except NotFoundError:
         return None
     for found in chain([same], versions.list_versions(target, version.experiment, version.tag)):
-        if (found.writer, found.manifest_id) == (version.writer, version.manifest_id):
+        if (found.writer, found.manifest_id) == (version.writer, version.manifest_id) and _is_whole(target, found):
             return found
     return None
+
+
+def _is_whole(target: Store, version: Version) -> bool:
+    """Whether all packs of a version that is there are there: whoever copied it may have died before he looked."""
+    try:
+        guard.check_version(
+            target, version, lambda: frozenset((*TreeReader(target, version).root.packs, *version.tree_packs))
+        )
+    except (CondemnedError, CorruptError):
+        return False
+    return True
 
 
 class _Copy:
@@ -261,29 +269,15 @@ class _Copy:
         adopted = packs - own - (self._parent.named - self._without)
 
         def create() -> Version:
-            self._look_for(adopted)
+            if gone := guard.missing(self._target, adopted):  # they are pinned
+                raise CondemnedError(gone)
             return versions.create(self._target, version.number, record, self._seal)
 
-        return guard.commit(self._target, packs, frozenset(adopted), create)
+        return guard.commit_version(self._target, packs, frozenset(adopted), create)
 
     def _seal(self, target: Store, made: Version, record: bytes) -> bytes:
         """Only what its own signer vouches for is signed; a copy of anything else stays unsigned."""
         return signing.signed(target, made, record, self._origin) if self._origin else record
-
-    def _look_for(self, packs: set[PackId]) -> None:
-        """Raises CondemnedError where one of `packs`, which are pinned, is not in the target."""
-
-        def missing(pack: PackId) -> bool:
-            try:
-                self._target.backend.stat(keys.pack(pack))
-            except NotFoundError:
-                return True
-            return False
-
-        with ThreadPoolExecutor(LOOKERS, "look") as pool:
-            gone = frozenset(pack for pack, lost in zip(packs, pool.map(missing, packs), strict=True) if lost)
-        if gone:
-            raise CondemnedError(gone)
 
     def close(self) -> None:
         """Stop the threads."""

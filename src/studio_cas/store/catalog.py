@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS chunks (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hooks (id BLOB NOT NULL, pack BLOB NOT NULL, PRIMARY KEY (id, pack)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lists (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS condemned (pack BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS acknowledged (key TEXT PRIMARY KEY, writer TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS made (pack BLOB PRIMARY KEY, artifact TEXT NOT NULL, time REAL NOT NULL) WITHOUT ROWID;
 """
 BUSY_SECONDS = 30
@@ -168,9 +171,37 @@ class Catalog:
                 packs.update(PackId(row[0]) for row in self._connection.execute(query, part))
         return packs
 
+    def condemned(self, names: Sequence[str], packs: Iterable[PackId]) -> tuple[list[str], set[PackId]]:
+        """Those of `names`, of condemned lists, that were not learnt yet; and which of `packs` the others name."""
+        with self._forgiving(), self._transaction("DEFERRED"):  # of one moment: the file may be thrown away
+            known = {row[0] for row in self._connection.execute("SELECT name FROM lists")}
+            query = "SELECT 1 FROM condemned WHERE pack = ?"
+            found = {pack for pack in packs if known and self._connection.execute(query, (bytes(pack),)).fetchone()}
+            return [name for name in names if name not in known], found
+        return list(names), set()
+
+    def add_condemned(self, name: str, packs: Iterable[PackId]) -> None:
+        """Learn the packs of the condemned list `name`."""
+        with self._forgiving(), self._transaction():
+            rows = ((bytes(pack),) for pack in packs)
+            self._connection.executemany("INSERT OR IGNORE INTO condemned VALUES (?)", rows)
+            self._connection.execute("INSERT OR IGNORE INTO lists VALUES (?)", (name,))
+
+    def acknowledge(self, key: str, writer: str) -> None:
+        """Learn that the version under `key`, by that writer, has all its packs as long as it is there."""
+        with self._forgiving(), self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", (key, writer))
+
+    def is_acknowledged(self, key: str, writer: str) -> bool:
+        """Whether that was learnt."""
+        with self._forgiving():
+            query = "SELECT 1 FROM acknowledged WHERE key = ? AND writer = ?"
+            return self._connection.execute(query, (key, writer)).fetchone() is not None
+        return False
+
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        self._connection.execute(f"BEGIN {kind}")
         try:
             yield
         except BaseException:

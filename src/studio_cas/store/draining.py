@@ -257,7 +257,7 @@ class _Session:
         if fresh:
             self.pins.append(guard.create_pin(self._remote, _ids(fresh)))
             self._pinned |= fresh
-        condemned = guard.condemned(self._remote)
+        condemned = guard.condemned(self._remote, _ids(adopted), self._store.catalog)
         self._lost |= {key for key in adopted if keys.pack_id_of(key) in condemned}
         unknown = adopted - self.present - self._lost - set(waiting)
         there = self._found(unknown)
@@ -283,7 +283,7 @@ class _Session:
         """The same after the version was created: nothing, unless a pin is gone and a collector was at work."""
         if all(guard.is_pinned(self._remote, pin) for pin in self.pins):
             return {}
-        condemned = guard.condemned(self._remote)
+        condemned = guard.condemned(self._remote, frozenset(wanted.values()), self._store.catalog)
         return {key: pack for key, pack in wanted.items() if pack in condemned}
 
 

@@ -2,27 +2,37 @@
 
 A version that adopts packs of others is pinned while it is committed; afterwards the condemned lists say whether
 one of its packs was about to be deleted. If so, the commit is not acknowledged, and is done again without that pack.
+
+Condemned lists are numbered from 1 without a gap, and stay for ever: whoever learnt of a pack long ago finds it on one.
+Each is read once by a machine, whose catalog keeps what it says. Where somebody removed one nevertheless, packs are
+looked for one by one.
 """
 
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from studio_cas.errors import NotFoundError, PermissionDeniedError, TransientError
+from studio_cas.errors import NotFoundError, PermissionDeniedError, StoreUnavailableError, TransientError
 from studio_cas.formats import collection, keys
+from studio_cas.store.versions import read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import TypeVar
 
+    from studio_cas.formats.version import Version
     from studio_cas.ids import PackId
+    from studio_cas.store.catalog import Catalog
     from studio_cas.store.store import Store
 
     T = TypeVar("T")
 
-LISTINGS = 5
+LISTINGS: Final = 5
+LOOKERS: Final = 16
 
 
 class CondemnedError(Exception):
@@ -33,35 +43,120 @@ class CondemnedError(Exception):
         self.packs = packs
 
 
-def condemned(store: Store) -> frozenset[PackId]:
-    """The packs on any condemned list: a collector that was paused still acts on its own, however old it is."""
+def condemned(store: Store, packs: AbstractSet[PackId], catalog: Catalog | None = None) -> frozenset[PackId]:
+    """Those of `packs` that are on any condemned list, or missing where a list is.
+
+    A collector that was paused still acts on its own list, however old that is. `catalog`: what remembers the lists,
+    else that of the store.
+    """
+    catalog = catalog or store.catalog
     for _ in range(LISTINGS):
-        with suppress(NotFoundError):  # it was merged into a newer one just now
-            lists = [collection.decode(store.backend.read(found.key)) for found in store.backend.list(keys.GC)]
-            return frozenset().union(*lists)
+        names = list_names(store)
+        unread, found = catalog.condemned(names, packs)
+        with suppress(NotFoundError):
+            for name, listed in read_ahead(iter(unread), lambda name: (name, _read(store, name)), store.backend):
+                found |= listed & packs
+                catalog.add_condemned(name, listed)
+            if not is_complete(names):
+                found |= missing(store, packs - found)
+            return frozenset(found)
     raise TransientError(f"{store.url}: lists of condemned packs went away {LISTINGS} times while they were read")
 
 
-def commit(store: Store, packs: Iterable[PackId], adopted: frozenset[PackId], create: Callable[[], T]) -> T:
+def list_names(store: Store) -> list[str]:
+    """The keys of all condemned lists, the newest first; what else somebody put there is none."""
+    return [found.key for found in store.backend.list(keys.GC) if keys.is_condemned_list(found.key)]
+
+
+def is_complete(names: Sequence[str]) -> bool:
+    """Whether each list is there that ever was: their numbers have no gap."""
+    return [keys.list_number(name) for name in names] == list(range(len(names), 0, -1))
+
+
+def _read(store: Store, name: str) -> frozenset[PackId]:
+    return collection.decode(store.backend.read(name), name)
+
+
+def missing(store: Store, packs: AbstractSet[PackId]) -> frozenset[PackId]:
+    """Those of `packs` that are not in the store, be they of data or of trees."""
+
+    def is_missing(pack: PackId) -> bool:
+        for tree in (False, True):
+            with suppress(NotFoundError):
+                store.backend.stat(keys.pack(pack, tree=tree))
+                return False
+        return True
+
+    with ThreadPoolExecutor(LOOKERS, "look") as pool:
+        return frozenset(pack for pack, lost in zip(packs, pool.map(is_missing, packs), strict=True) if lost)
+
+
+def commit(
+    store: Store,
+    packs: Iterable[PackId],
+    adopted: frozenset[PackId],
+    create: Callable[[], T],
+    waits: Callable[[T], bool] = lambda _made: False,
+) -> T:
     """Run `create`, which creates the version record, so that none of `packs` can be deleted under it.
 
-    `adopted` are those that neither this capture made nor its parent version uses. Raises CondemnedError, also for
-    packs that are not in the store yet, as they wait on this machine for the network.
+    `adopted` are those that neither this capture made nor its parent version uses. `waits` says of what was made that
+    it is not in the store yet: whoever sends it checks it then. Raises CondemnedError, also for packs that are not in
+    the store yet, as they wait on this machine for the network.
     """
     needed = frozenset(packs)
-    _check(store.absent(), needed)
+    if absent := store.absent() & needed:
+        raise CondemnedError(absent)
     pin = create_pin(store, adopted) if adopted else None
-    if pin:
-        _check(condemned(store), adopted)
-    made = create()
-    kept = adopted if pin and remove_pin(store, pin) else frozenset()
-    _check(condemned(store), needed - kept)
+    try:
+        if pin:
+            with suppress(StoreUnavailableError):  # the look that decides comes after the version
+                _check(store, adopted)
+        made = create()
+        if not waits(made):
+            _check(store, needed)
+    finally:
+        if pin:
+            with suppress(StoreUnavailableError):  # one that stays costs nothing
+                remove_pin(store, pin)
     return made
 
 
-def _check(lists: frozenset[PackId], packs: frozenset[PackId]) -> None:
-    if lists & packs:
-        raise CondemnedError(lists & packs)
+def _check(store: Store, packs: frozenset[PackId]) -> None:
+    if lost := condemned(store, packs):
+        raise CondemnedError(lost)
+
+
+def commit_version(
+    store: Store, packs: Iterable[PackId], adopted: frozenset[PackId], create: Callable[[], Version]
+) -> Version:
+    """As `commit`; this machine remembers that the version has all its packs, as long as it is there itself."""
+    waiting: list[bool] = []
+
+    def waits(made: Version) -> bool:
+        waiting.append(store.waits(_key(made)))
+        return waiting[-1]
+
+    made = commit(store, packs, adopted, create, waits)
+    if not any(waiting):
+        store.catalog.acknowledge(_key(made), made.writer)
+    return made
+
+
+def check_version(store: Store, version: Version, packs: Callable[[], AbstractSet[PackId]]) -> None:
+    """See that `version`, which is there and names `packs`, may be acknowledged: its writer may have died before that.
+
+    A machine asks once. One that waits is checked when it goes up. Raises CondemnedError, StoreUnavailableError.
+    """
+    key = _key(version)
+    if store.waits(key) or store.catalog.is_acknowledged(key, version.writer):
+        return
+    _check(store, frozenset(packs()))
+    store.catalog.acknowledge(key, version.writer)
+
+
+def _key(version: Version) -> str:
+    return keys.version(version.experiment, version.tag, version.number)
 
 
 def create_pin(store: Store, packs: frozenset[PackId]) -> str:
@@ -71,15 +166,10 @@ def create_pin(store: Store, packs: frozenset[PackId]) -> str:
     return key
 
 
-def remove_pin(store: Store, key: str) -> bool:
-    """Remove the pin; False where it was gone already, which proves nothing. One that stays costs nothing."""
-    try:
+def remove_pin(store: Store, key: str) -> None:
+    """Remove the pin, where it is still there and this credential may."""
+    with suppress(NotFoundError, PermissionDeniedError):
         store.backend.delete(key)
-    except NotFoundError:
-        return False
-    except PermissionDeniedError:
-        return is_pinned(store, key)
-    return True
 
 
 def is_pinned(store: Store, key: str) -> bool:

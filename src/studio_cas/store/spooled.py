@@ -50,7 +50,6 @@ RULES: Final = Rules(
     remembered=(keys.FORMAT, keys.VERSIONS, keys.TREES),
     newest=(keys.VERSIONS,),
     answered=(keys.VERSIONS,),
-    checked_later=(keys.GC,),
 )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from typing import TypeVar
 
+    from studio_cas.backends.base import Backend
     from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
 
@@ -93,11 +94,17 @@ def list_records(store: Store, experiment: str, tag: str, limit: int | None = No
 
 def _each(store: Store, experiment: str, tag: str, limit: int | None, fetch: Callable[[str], T]) -> Iterator[T]:
     listing = (found.key for found in store.backend.list(keys.versions(experiment, tag), limit))
-    return map(fetch, listing) if store.backend.local else _read_ahead(listing, fetch)
+    return read_ahead(listing, fetch, store.backend)
 
 
-def _read_ahead(listing: Iterator[str], fetch: Callable[[str], T]) -> Iterator[T]:
-    """What is under the keys: first one at a time, as often no more are wanted, then up to READ_AHEAD at once."""
+def read_ahead(listing: Iterator[str], fetch: Callable[[str], T], backend: Backend) -> Iterator[T]:
+    """What is under the keys: first one at a time, as often no more are wanted, then up to READ_AHEAD at once.
+
+    One at a time where a read is no round trip.
+    """
+    if backend.local:
+        yield from map(fetch, listing)
+        return
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(READ_AHEAD, "versions")

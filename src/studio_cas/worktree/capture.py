@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from studio_cas.errors import CorruptError, LocalIOError, TransientError
+from studio_cas.errors import CorruptError, LocalIOError, StoreUnavailableError, TransientError
 from studio_cas.formats.keys import check_name
 from studio_cas.formats.version import Version
 from studio_cas.progress import Silent
@@ -246,10 +246,17 @@ class _Capture:
     def _unchanged(self, root: Root, manifest_id: ManifestId) -> Version | None:
         """The latest version, where it is this very tree, and its packs are sound and not about to be deleted."""
         latest = self._parent.version
-        if not self._parent.readable:
+        if not self._parent.readable or latest is None:
             return None
-        same = latest is not None and latest.manifest_id == manifest_id and latest.is_file == root.is_file
-        return latest if same and (not self._without or self._without.isdisjoint(self._parent.named)) else None
+        if latest.manifest_id != manifest_id or latest.is_file != root.is_file:
+            return None
+        if self._without and not self._without.isdisjoint(self._parent.named):
+            return None
+        try:
+            guard.check_version(self._store, latest, lambda: self._parent.named)
+        except StoreUnavailableError:  # nobody can say: a version that waits is checked when it goes up
+            return None
+        return latest
 
     def _commit(self, root: Root, manifest_id: ManifestId, made: Made) -> Version:
         tree = self._merge.tree.store(root)
@@ -289,7 +296,7 @@ class _Capture:
         adopted = packs - earlier - own
         if own:
             self._store.catalog.add_made(f"{self._experiment}/{self._tag}", own, made.began)
-        return guard.commit(
+        return guard.commit_version(
             self._store, packs, frozenset(adopted), lambda: versions.create(self._store, number, record)
         )
 
