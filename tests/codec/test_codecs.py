@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio_cas.codec import frames, planes, zstd
+from studio_cas.codec import frames, payload, planes, zstd
 from studio_cas.codec.choose import RAW, ZSTD, Choice, Codec, choose
 from studio_cas.errors import CorruptError
 
@@ -178,7 +178,7 @@ def test_the_header_of_planes_may_say_anything(width, phase, groups, rest, size)
 def test_a_frame_that_would_grow_beyond_what_is_told_is_corrupt():
     bomb = zstd.compress(bytes(64 << 20))
     assert outcome(Codec.ZSTD, bomb, 1000) is None
-    header = struct.pack("<BBB", 4, 0, 1) + struct.pack("<BBI", 4, planes.ZSTD, len(bomb))
+    header = struct.pack("<BBB", 4, 0, 1) + struct.pack("<BBI", 4, payload.ZSTD, len(bomb))
     assert outcome(Codec.PLANES, header + bomb, 1000) is None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from studio_cas import native
 from studio_cas.cli.rendering import counted, size
 from studio_cas.errors import ConfigError
 
@@ -51,6 +52,7 @@ def check_versions() -> Iterator[Finding]:
     yield Finding("packages", "ok", ", ".join(found))
     if missing:
         yield Finding("packages", "fail", f"not installed: {', '.join(missing)}", "install studio-cas again")
+    yield Finding("compiled loops", "ok", native.state())
 
 
 def check_home(home: Path) -> Iterator[Finding]:

@@ -76,20 +76,10 @@ def _best_planes(sample: bytes, offset: int) -> tuple[int, int, float]:
 
 def _entropies(sample: bytes, width: int, phase: int) -> list[float]:
     """Order-0 entropy of each plane, lowest first, in bits a byte."""
-    import numpy as np
-
     from studio_cas.codec import planes
 
     count = (len(sample) - phase) // width
-    numbers = planes.rotated(memoryview(sample)[phase : phase + count * width], width)
-    columns = numbers.view(np.uint8).reshape(-1, width)
-    found = []
-    for plane in range(width):
-        counts = np.bincount(columns[:, plane], minlength=256)
-        shares = counts[counts > 0] / count
-        # Miller-Madow: a small sample shows less entropy than its source has.
-        found.append(float(-(shares * np.log2(shares)).sum()) + (len(shares) - 1) / (2 * count * 0.6931))
-    return found
+    return planes.entropies(memoryview(sample)[phase : phase + count * width], width)
 
 
 def _groups(sample: bytes, width: int, phase: int) -> tuple[tuple[int, bool], ...]:
