@@ -67,6 +67,10 @@ def test_a_damaged_record_hides_no_other_version(pushed, weights, tmp_path):
     assert [line.split()[0] for line in listed.out.splitlines()] == ["VERSION", "exp/w@1"]
     assert listed.err.startswith("studio: exp/w@2: ")
     assert "Traceback" not in listed.err
+    pushed.ok("push", weights, "exp/z")
+    artifacts = pushed.run("ls", "exp")
+    assert (artifacts.code, [line.split()[0] for line in artifacts.out.splitlines()]) == (5, ["TAG", "z"])
+    assert artifacts.err.startswith("studio: exp/w@2: ")
     pushed.ok("pull", "exp/w@1", tmp_path / "pulled")
     made = pushed.ok("push", weights, "exp/w")
     assert "exp/w@3" in made.out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from heapq import merge
 from itertools import islice
@@ -13,14 +12,15 @@ import typer
 from studio_cas.cli.commands import new_app
 from studio_cas.cli.naming import find_tags, parse_scope
 from studio_cas.cli.records import version_record
-from studio_cas.cli.rendering import age, print_json_list, print_table, printable, size
+from studio_cas.cli.rendering import age, complain, print_json_list, print_table, printable, size
 from studio_cas.cli.session import session_of
 from studio_cas.cli.signatures import verify as verify_signatures
-from studio_cas.errors import CorruptError, NotFoundError, UsageError
+from studio_cas.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from studio_cas.errors import CorruptError
     from studio_cas.formats.spec import Spec
     from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
@@ -57,9 +57,7 @@ def log(
             now = time.time()
             headings = ("VERSION", "CAPTURED", "FILES", "SIZE", "STORED", "MANIFEST", "BY", "NOTE")
             print_table(headings, [_row(version, now) for version in versions], right=(2, 3, 4))
-    for error in damaged:
-        print(f"studio: {printable(str(error))}", file=sys.stderr)
-    return CorruptError.exit_code if damaged else 0
+    return complain(damaged)
 
 
 def _versions(

@@ -10,13 +10,15 @@ import typer
 from studio_cas.cli.commands import new_app
 from studio_cas.cli.naming import find_tags, parse_scope
 from studio_cas.cli.records import entry_record, version_record
-from studio_cas.cli.rendering import age, print_json, print_json_list, print_table, shown, size
+from studio_cas.cli.rendering import age, complain, print_json, print_json_list, print_table, shown, size
 from studio_cas.cli.session import session_of
+from studio_cas.errors import CorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from studio_cas.formats.spec import Spec
+    from studio_cas.formats.version import Version
     from studio_cas.store.store import Store
     from studio_cas.worktree.listing import ListedEntry
 
@@ -33,16 +35,20 @@ def ls(
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-R", help="The files in folders too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
-) -> None:
-    """List experiments, the artifacts of one, or the files in an artifact."""
+) -> int:
+    """List experiments, the artifacts of one, or the files in an artifact.
+
+    Ends with 5 where the record of an artifact is damaged, after all others were listed.
+    """
     experiment, spec = parse_scope(name) if name is not None else (None, None)
     with session_of(ctx).open_store() as store:
         if spec is not None:
             _list_files(store, spec, recursive=recursive, as_json=as_json)
         elif experiment is not None:
-            _list_artifacts(store, experiment, as_json=as_json)
+            return _list_artifacts(store, experiment, as_json=as_json)
         else:
             _list_experiments(store, as_json=as_json)
+    return 0
 
 
 def _list_experiments(store: Store, *, as_json: bool) -> None:
@@ -55,17 +61,25 @@ def _list_experiments(store: Store, *, as_json: bool) -> None:
         print("".join(f"{shown(name)}\n" for name in names), end="")
 
 
-def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> None:
-    from studio_cas.formats.spec import Spec
-    from studio_cas.store.versions import resolve_spec
+def _list_artifacts(store: Store, experiment: str, *, as_json: bool) -> int:
+    from studio_cas.store.versions import latest
 
-    latest = [resolve_spec(store, Spec(experiment, tag)) for tag in find_tags(store, experiment)]
+    found: list[Version] = []
+    damaged: list[CorruptError] = []
+    for tag in find_tags(store, experiment):
+        try:
+            newest = latest(store, experiment, tag)
+        except CorruptError as error:
+            damaged.append(error)
+        else:
+            found += [newest] if newest else []  # else it was removed just now
     if as_json:
-        print_json([version_record(version) for version in latest])
-        return
-    now = time.time()
-    rows = [(v.tag, str(v.number), f"{v.files:,}", size(v.size), age(now - v.time)) for v in latest]
-    print_table(("TAG", "VERSION", "FILES", "SIZE", "CAPTURED"), rows, right=(1, 2, 3))
+        print_json([version_record(version) for version in found])
+    else:
+        now = time.time()
+        rows = [(v.tag, str(v.number), f"{v.files:,}", size(v.size), age(now - v.time)) for v in found]
+        print_table(("TAG", "VERSION", "FILES", "SIZE", "CAPTURED"), rows, right=(1, 2, 3))
+    return complain(damaged)
 
 
 def _list_files(store: Store, spec: Spec, *, recursive: bool, as_json: bool) -> None:

@@ -13,6 +13,8 @@ from studio_cas.cli import stats
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from studio_cas.errors import StudioError
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 PERIODS = ((31536000, "year"), (2592000, "month"), (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 LINE_BREAKS = "\u0085\u2028\u2029"
@@ -64,6 +66,13 @@ def _escaped(character: str) -> str:
 def shown(name: str | bytes) -> str:
     """`name` for stdout: escaped on a terminal, as it is (whatever its bytes) in a pipe or a file."""
     return printable(name) if sys.stdout.isatty() else os.fsdecode(name)
+
+
+def complain(errors: Sequence[StudioError]) -> int:
+    """Say on stderr what went wrong beside what was printed; the exit code, 0 for nothing."""
+    for error in errors:
+        print(f"studio: {printable(str(error))}", file=sys.stderr)
+    return errors[0].exit_code if errors else 0
 
 
 def print_json(value: Any) -> None:
