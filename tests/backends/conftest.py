@@ -1,6 +1,7 @@
 """Fixtures of the backend tests."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -48,3 +49,11 @@ def models_are_read_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loader, "__init__", begin_with_what_was_read)
         yield
+
+
+@pytest.fixture
+def everything_is_large(monkeypatch):
+    """Every object is read, and every upload sent, on a connection of its own."""
+    monkeypatch.setattr("studio_cas.backends.gcs_client.LARGE", 1)
+    if find_spec("s3fs"):
+        monkeypatch.setattr("studio_cas.backends.s3_client.LARGE", 1)

@@ -49,6 +49,11 @@ class TestGcsFaults(FaultContract):
             store.delete("a")
 
 
+@pytest.mark.usefixtures("everything_is_large")
+class TestGcsFaultsDirectly(TestGcsFaults):
+    """The same, on connections of our own."""
+
+
 def test_a_quota_is_a_reason_to_wait(bare, service):
     service.arm(Fault("GET", status=403, reason="rateLimitExceeded"))
     with pytest.raises(TransientError):

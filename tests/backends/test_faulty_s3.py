@@ -39,6 +39,11 @@ class TestS3Faults(FaultContract):
     stats_first = True
 
 
+@pytest.mark.usefixtures("everything_is_large")
+class TestS3FaultsDirectly(TestS3Faults):
+    """The same, on connections of our own."""
+
+
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [

@@ -56,6 +56,11 @@ class TestGcs(BackendContract, BucketContract):
         return store
 
 
+@pytest.mark.usefixtures("everything_is_large")
+class TestGcsDirectly(TestGcs):
+    """The same, on connections of our own."""
+
+
 def test_opening_makes_no_request_and_imports_no_cloud_library(bucket):
     code = (
         "import sys; from studio_cas.backends.opening import open_backend;"

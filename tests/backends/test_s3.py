@@ -67,6 +67,11 @@ class TestS3(BackendContract, BucketContract):
         return store
 
 
+@pytest.mark.usefixtures("everything_is_large")
+class TestS3Directly(TestS3):
+    """The same, on connections of our own."""
+
+
 def test_opening_makes_no_request_and_imports_no_cloud_library():
     code = (
         "import sys; from studio_cas.backends.opening import open_backend;"

@@ -70,8 +70,8 @@ class Bucket(ABC):
         self._bucket_seen = False
 
     @abstractmethod
-    def _get_object(self, name: str, wanted: str) -> tuple[bytes, str]:
-        """Content for a `Range` header, and the answer's `Content-Range`."""
+    def _get_object(self, name: str, wanted: str, most: int) -> tuple[Buffer, str]:
+        """Content for a `Range` header, and the answer's `Content-Range`; `most` bytes at most, where not 0."""
 
     @abstractmethod
     def _put_object(self, name: str, parts: Sequence[Buffer]) -> None:
@@ -137,23 +137,23 @@ class Bucket(ABC):
             raise self._failed(refusal, f"{key} can not be written") from refusal
         self._bucket_seen = True
 
-    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+    def read(self, key: str, offset: int = 0, length: int | None = None) -> Buffer:
         """Bytes [offset, offset + length) of the object. Raises NotFoundError, TransientError."""
         if length is not None and length <= 0:
             self.stat(key)
             return b""
         end = "" if length is None else offset + length - 1
-        body, start, size = self._get(key, f"bytes={offset}-{end}")
+        body, start, size = self._get(key, f"bytes={offset}-{end}", length or 0)
         wanted = max(0, size - offset) if length is None else max(0, min(length, size - offset))
         if size and wanted and start != offset:
             raise self._short(key)
         return self._whole(key, body, wanted)
 
-    def read_tail(self, key: str, length: int) -> tuple[bytes, int]:
+    def read_tail(self, key: str, length: int) -> tuple[Buffer, int]:
         """The last `length` bytes, and the whole size; one request. Raises NotFoundError, TransientError."""
         if length <= 0:
             return b"", self.stat(key).size
-        body, _, size = self._get(key, f"bytes=-{length}")
+        body, _, size = self._get(key, f"bytes=-{length}", length)
         return self._whole(key, body, min(length, size)), size
 
     def stat(self, key: str) -> ObjectStat:
@@ -195,11 +195,11 @@ class Bucket(ABC):
         self._bucket_seen = True
         return answer
 
-    def _get(self, key: str, wanted: str) -> tuple[bytes, int, int]:
+    def _get(self, key: str, wanted: str, most: int) -> tuple[Buffer, int, int]:
         """Content for a `Range` header: the bytes, where they begin, and the size of the whole object."""
         name = self._name(key)
         try:
-            body, said = self._get_object(name, wanted)
+            body, said = self._get_object(name, wanted, most)
         except RefusalError as refusal:
             if refusal.status == RANGE_NOT_SATISFIABLE:  # the range begins at the end, or beyond it
                 return b"", 0, 0
@@ -209,7 +209,7 @@ class Bucket(ABC):
             return body, int(match[1]), int(match[3])
         raise self._short(key)
 
-    def _whole(self, key: str, body: bytes, wanted: int) -> bytes:
+    def _whole(self, key: str, body: Buffer, wanted: int) -> Buffer:
         if len(body) != wanted:
             raise self._short(key)
         return body

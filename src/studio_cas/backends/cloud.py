@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from studio_cas.backends.direct import CutOffError, Direct, HandshakeError, UnreachableError
 from studio_cas.backends.slots import Slots
 from studio_cas.errors import StoreUnavailableError, StudioError, TransientError
 
@@ -43,6 +44,7 @@ class CloudClient(ABC):
         filesystem, self._filesystem = self._filesystem, None
         if filesystem is not None and self._pid == os.getpid():
             self._disconnect(filesystem)
+            self._direct.close()
 
     @abstractmethod
     def _connect(self) -> Any:
@@ -66,22 +68,26 @@ class CloudClient(ABC):
 
     def _renew(self) -> None:
         """Leave everything behind that belongs to the process we were forked from: its locks may never be released."""
-        self._inherited.append(self._filesystem)
+        self._inherited += [self._filesystem, getattr(self, "_direct", None)]
         self._filesystem = None
+        self._direct = Direct(min(self.timeout, CONNECT_SECONDS), self.timeout, self.timeout * SLOWEST)
         self._lock = threading.Lock()
         self._uploads, self._requests = Slots(UPLOADS), Slots(REQUESTS)
         self._pid = os.getpid()
 
     def _unanswered(self, error: Exception) -> StudioError:
         """Our error for a request that got no whole answer."""
-        if isinstance(error, aiohttp.ClientSSLError | aiohttp.InvalidURL):
+        if isinstance(error, aiohttp.ClientSSLError | aiohttp.InvalidURL | HandshakeError):
             return StoreUnavailableError(f"{self.endpoint} can not be reached: {error}")
         if isinstance(error, TimeoutError):
             return TransientError(f"{self.endpoint} gave no answer within {self.timeout:g} s")
-        if isinstance(error, aiohttp.ClientConnectorError):
-            number = error.os_error.errno or 0  # negative where the name is not known
+        if isinstance(error, aiohttp.ClientConnectorError | UnreachableError):
+            cause = error if isinstance(error, UnreachableError) else error.os_error
+            number = cause.errno or 0  # negative where the name is not known
             reason = os.strerror(number) if number > 0 else str(error.strerror)
             return TransientError(f"{self.endpoint} can not be reached: {reason}")
-        if isinstance(error, aiohttp.ClientPayloadError):  # its text is that of an exception in an exception
+        if isinstance(
+            error, aiohttp.ClientPayloadError | CutOffError
+        ):  # its text is that of an exception in an exception
             return TransientError(f"an answer of {self.endpoint} was cut off")
         return TransientError(f"no answer from {self.endpoint}: {str(error) or type(error).__name__}")

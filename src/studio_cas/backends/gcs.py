@@ -91,9 +91,10 @@ class GcsBackend(Bucket):
 
         return Client(Access(*self._access))
 
-    def _get_object(self, name: str, wanted: str) -> tuple[bytes, str]:
+    def _get_object(self, name: str, wanted: str, most: int) -> tuple[Buffer, str]:
         headers = {"Range": wanted, "Accept-Encoding": "identity"}
-        answer, body = self._client.request("GET", f"/download{self._place(name)}", headers=headers, alt="media")
+        where = f"/download{self._place(name)}"
+        answer, body = self._client.request("GET", where, most=most, headers=headers, alt="media")
         return body, answer.get("Content-Range", "")
 
     def _put_object(self, name: str, parts: Sequence[Buffer]) -> None:
@@ -155,9 +156,9 @@ class GcsBackend(Bucket):
         """The JSON answer to a request."""
         return self._parsed(self._client.request(method, path, **arguments)[1])
 
-    def _parsed(self, body: bytes) -> dict[str, Any]:
+    def _parsed(self, body: Buffer) -> dict[str, Any]:
         try:
-            answer = json.loads(body or b"null")
+            answer = json.loads(bytes(body) or b"null")
         except ValueError as error:
             raise TransientError(f"{self.url}: {self._client.endpoint} does not answer in JSON") from error
         return answer if isinstance(answer, dict) else {}

@@ -8,9 +8,11 @@ class, which asks a gRPC service first and hangs for 78 seconds against an emula
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # gcsfs reads it when it is imported
 
@@ -19,16 +21,22 @@ from fsspec import asyn
 from gcsfs.core import GCSFileSystem
 from gcsfs.retry import HttpError, NonRetryableError
 from google.auth.exceptions import GoogleAuthError, TransportError
+from multidict import CIMultiDict
 
 from studio_cas.backends import gcs_credentials
 from studio_cas.backends.cloud import CONNECT_SECONDS, SLOWEST, CloudClient
+from studio_cas.backends.direct import LARGE, Answer, Request, proxied
 from studio_cas.backends.gcs_answers import read_refusal
+from studio_cas.backends.gcs_upload import Multipart
 from studio_cas.errors import PermissionDeniedError, StudioError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from studio_cas.ids import Buffer
+
+_REDIRECT: Final = 300
 _BAD_STATUS: Final = 400
 _DEFAULT_ENDPOINT: Final = "https://storage.googleapis.com"
 
@@ -67,6 +75,16 @@ class OneAttempt(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
                 raise read_refusal(answer.status, answer.headers, body)
             return answer.status, answer.headers, answer.request_info, body
 
+    def prepared(self, method: str, url: str, arguments: Mapping[str, Any], most: int) -> Request:
+        """The same request, for somebody else to send."""
+        params = dict(arguments)
+        headers, body = params.pop("headers", None), params.pop("data", None)
+        said = self._get_headers(headers)
+        if body is not None:
+            said["Content-Length"] = str(body.size)
+        query = urlencode(self._get_params(params), doseq=True)
+        return Request(method, f"{url}?{query}", said, body.parts if body is not None else (), most)
+
 
 class Client(CloudClient):
     """Blocking requests to the service that `access` names."""
@@ -82,24 +100,47 @@ class Client(CloudClient):
         return self._connected().project or ""
 
     def request(
-        self, method: str, path: str, *, upload: bool = False, **arguments: Any
-    ) -> tuple[Mapping[str, str], bytes]:
+        self, method: str, path: str, *, upload: bool = False, most: int = 0, **arguments: Any
+    ) -> tuple[Mapping[str, str], Buffer]:
         """Headers and body of the answer to one request; `path` begins with a `/`.
 
-        `arguments` are `headers`, `json`, `data`, and the parameters of the query. Raises RefusalError for a status of
-        400 or more, TransientError where there is no whole answer, StoreUnavailableError where asking is in vain.
+        `arguments` are `headers`, `json`, `data`, and the parameters of the query; `most` is the number of bytes that
+        are wanted of an object. Raises RefusalError for a status of 400 or more, TransientError where there is no whole
+        answer, StoreUnavailableError where asking is in vain.
         """
         filesystem = self._connected()
         call = filesystem._call  # noqa: SLF001 - the place that gcsfs has for requests of one's own
         with self._slot(upload=upload):
             try:
                 filesystem.credentials.maybe_refresh()  # here, as it would block the event loop for all threads
+                if self._large(arguments.get("data"), most):
+                    answer = self._sent(filesystem.prepared(method, self.endpoint + path, arguments, most))
+                    headers: Mapping[str, str] = CIMultiDict(answer.headers.items())
+                    if answer.status >= _BAD_STATUS:
+                        raise read_refusal(answer.status, headers, bytes(answer.body))
+                    if answer.status < _REDIRECT:  # else the session follows it
+                        return headers, answer.body
                 headers, body = asyn.sync(filesystem.loop, call, method, self.endpoint + path, **arguments)
             except (GoogleAuthError, HttpError, NonRetryableError) as error:
                 raise _credential_failed(error) from error
             except (aiohttp.ClientError, OSError) as error:
                 raise self._unanswered(error) from error
         return headers, body
+
+    def _sent(self, request: Request) -> Answer:
+        """The answer to a large request, which this thread sends itself."""
+        secure = request.url.startswith("https:")
+        return self._direct.exchange(replace(request, trusted=self._trusted) if secure else request)
+
+    def _large(self, body: object, most: int) -> bool:
+        """Whether a request goes on a connection of its own."""
+        size = body.size if isinstance(body, Multipart) else most
+        return (size or 0) >= LARGE and (self.anonymous or not proxied(self.endpoint))
+
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        """As the session has it."""
+        return ssl.create_default_context()
 
     def _connect(self) -> Any:
         seconds = self.timeout

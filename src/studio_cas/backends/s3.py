@@ -63,7 +63,7 @@ class S3Backend(Bucket):
         from studio_cas.backends.s3_upload import md5
 
         name = f"{self._prefix}{TRIALS}{secrets.token_hex(16)}"
-        where = {"Bucket": self._bucket, "Key": name}
+        where: dict[str, Any] = {"Bucket": self._bucket, "Key": name}
         trials: dict[str, Callable[[], object]] = {
             CREATE: lambda: self._put_object(name, [b"1"]),
             READ: lambda: self._stat_object(name),
@@ -90,8 +90,8 @@ class S3Backend(Bucket):
 
         return Client(Access(*self._access))
 
-    def _get_object(self, name: str, wanted: str) -> tuple[bytes, str]:
-        answer = self._client.request("get_object", Bucket=self._bucket, Key=name, Range=wanted)
+    def _get_object(self, name: str, wanted: str, most: int) -> tuple[Buffer, str]:
+        answer = self._client.request("get_object", most=most, Bucket=self._bucket, Key=name, Range=wanted)
         said = answer.get("ContentRange", "" if answer["ContentLength"] else _EMPTY)
         return answer["Body"], said
 
@@ -122,7 +122,9 @@ class S3Backend(Bucket):
 
     def _make_bucket(self) -> None:
         region = self._client.region
-        where = {} if region == _DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        where: dict[str, Any] = (
+            {} if region == _DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        )
         self._client.request("create_bucket", Bucket=self._bucket, **where)
 
     def _where(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -37,6 +38,8 @@ from s3fs import S3FileSystem
 
 from studio_cas.backends import s3_credentials
 from studio_cas.backends.cloud import CONNECT_SECONDS, REQUESTS, SLOWEST, UPLOADS, CloudClient
+from studio_cas.backends.direct import LARGE
+from studio_cas.backends.errands import Errands
 from studio_cas.backends.s3_answers import read_refusal
 from studio_cas.errors import PermissionDeniedError, StoreUnavailableError, StudioError, TransientError
 
@@ -74,8 +77,19 @@ class OneAttempt(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no ty
     """aiobotocore's session, which sends a request once."""
 
     async def send(self, request: Any) -> Any:
-        """Send it; aiohttp alone would send a PUT once more, untold, when a kept connection turns out to be closed."""
-        session = await self._get_session(self._proxy_config.proxy_url_for(request.url))
+        """Send it, or let the thread do so that waits for the answer.
+
+        aiohttp alone would send a PUT once more, untold, when a kept connection turns out to be closed.
+        """
+        proxy = self._proxy_config.proxy_url_for(request.url)
+        session = await self._get_session(proxy)
+        errands = Errands.of_this_request()
+        context = getattr(session.connector, "_ssl", None)  # aiobotocore's: which certificates are trusted
+        if errands and proxy is None and (isinstance(context, ssl.SSLContext) or request.url.startswith("http:")):
+            try:
+                return await errands.send(request, context)
+            except OSError as error:
+                raise HTTPClientError(error=error) from error
         session._retry_connection = request.method == "GET"  # noqa: SLF001 - read before the request first yields
         return await super().send(request)
 
@@ -97,20 +111,23 @@ class Client(CloudClient):
     def upload(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """As `request`, and no more at once than memory should hold."""
         with self._slot(upload=True):
-            return self._answer(operation, arguments)
+            return self._answer(operation, arguments, len(arguments["Body"]))
 
-    def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """The answer to one request, as botocore parses it; a body is read to its end.
+    def request(self, operation: str, *, most: int = 0, **arguments: Any) -> dict[str, Any]:
+        """The answer to one request, as botocore parses it; a body is read to its end, of `most` bytes.
 
         Raises RefusalError for a status of 300 or more, TransientError where there is no whole answer,
         StoreUnavailableError where asking is in vain.
         """
         with self._slot(upload=False):
-            return self._answer(operation, arguments)
+            return self._answer(operation, arguments, most)
 
-    def _answer(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, operation: str, arguments: dict[str, Any], size: int) -> dict[str, Any]:
         try:
             filesystem = self._connected()
+            if size >= LARGE:
+                asked = self._ask(filesystem, operation, arguments)
+                return Errands(self._direct, size).run(filesystem.loop, asked)
             answer: dict[str, Any] = asyn.sync(filesystem.loop, self._ask, filesystem, operation, arguments)
         except ClientError as error:
             raise read_refusal(error.response) from error

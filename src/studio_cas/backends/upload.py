@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from studio_cas.ids import Buffer
 
 _BLOCK: Final = 1 << 20
-_WATCHED: Final = 1 << 16  # of which one after another must get away in time, so that a slow line is no dead one
+WATCHED: Final = 1 << 16  # of which one after another must get away in time, so that a slow line is no dead one
 _PATIENCE: Final = 60.0
 
 
@@ -35,13 +35,19 @@ class Parts(Payload):
         self._patience = patience
         self._size = sum(len(part) for part in parts)
 
+    @property
+    def parts(self) -> Sequence[Buffer]:
+        """What is sent, piece by piece."""
+        pieces: Sequence[Buffer] = self._value
+        return pieces
+
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send everything; called by aiohttp. Raises TimeoutError."""
         for block in blocks(self._value):
             view = memoryview(block)
-            for start in range(0, len(view), _WATCHED):
+            for start in range(0, len(view), WATCHED):
                 async with asyncio.timeout(self._patience):
-                    await writer.write(view[start : start + _WATCHED])
+                    await writer.write(view[start : start + WATCHED])
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Text for debugging; demanded by aiohttp's base class."""

@@ -60,7 +60,7 @@ def copy_packs(
 def copy_pack(source: Store, target: Store, old: PackId) -> CopiedPack:
     """Copy one pack. Raises CorruptError, and then nothing was created."""
     try:
-        data = memoryview(source.backend.read(keys.pack(old)))
+        data = memoryview(source.backend.read(keys.pack(old), 0, pack.HARD_CAP))
         rows = placed_chunks(old, data)
         _verify(data, rows)
     except NotFoundError as error:

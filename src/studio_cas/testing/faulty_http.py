@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -19,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     Answer = tuple[int, dict[str, str], bytes]
@@ -207,12 +209,25 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content[start : start + step])
 
 
+class _Server(ThreadingHTTPServer):
+    """A server that says nothing of clients that go away."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of what is a mistake of ours."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
-def serve(kind: type[Service], port: int = 0, base: type[Handler] = Handler) -> Iterator[Service]:
-    """Serve on `port` of 127.0.0.1, or on a free one, until the block ends."""
+def serve(
+    kind: type[Service], port: int = 0, base: type[Handler] = Handler, context: ssl.SSLContext | None = None
+) -> Iterator[Service]:
+    """Serve on `port` of 127.0.0.1, or on a free one, until the block ends; with `context`, TLS."""
     handler = type("Serving", (base,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    state = kind(f"http://127.0.0.1:{server.server_address[1]}")
+    server = _Server(("127.0.0.1", port), handler)
+    if context:  # the handshake is left to the connection's own thread
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    state = kind(f"http{'s' if context else ''}://127.0.0.1:{server.server_address[1]}")
     handler.state = state  # type: ignore[attr-defined]  # of Handler
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
