@@ -256,7 +256,9 @@ def test_a_machine_reads_each_list_once(monkeypatch):
     stage = Stage()
     store = open_store(stage)
     read = []
-    monkeypatch.setattr(guard, "_read", lambda store, name: read.append(name) or collection.decode(stage.read(name)))
+    monkeypatch.setattr(
+        guard, "read_list", lambda store, name: read.append(name) or collection.decode(stage.read(name))
+    )
     publish(stage, [OLD])
     for _ in range(2):
         assert guard.condemned(store, {OLD}) == {OLD}

@@ -75,7 +75,12 @@ def version_number(key: str) -> int:
 
 
 def condemned_list(number: int) -> str:
-    """The key of condemned list `number`, which counts from 1: inverted, so that the newest sorts first."""
+    """The key of condemned list `number`, which counts from 1: inverted, so that the newest sorts first.
+
+    Raises CorruptError where none is left.
+    """
+    if number > NUMBER_LIMIT:
+        raise CorruptError(f"the store has an object {GC}{0:0{NUMBER_DIGITS}}, which nobody made: move it away")
     return f"{GC}{NUMBER_LIMIT - number:0{NUMBER_DIGITS}}"
 
 

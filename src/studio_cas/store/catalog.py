@@ -106,8 +106,10 @@ class Catalog:
         return found
 
     def add(self, pack: PackId, chunks: Iterable[tuple[bytes, Place]]) -> None:
-        """Learn that `chunks` lie in `pack`; the newest place of a chunk wins."""
+        """Learn that `chunks` lie in `pack`, unless it is condemned; the newest place of a chunk wins."""
         with self._forgiving(), self._transaction():
+            if self._connection.execute("SELECT 1 FROM condemned WHERE pack = ?", (bytes(pack),)).fetchone():
+                return
             self._connection.execute("INSERT OR IGNORE INTO packs (id) VALUES (?)", (bytes(pack),))
             (number,) = self._connection.execute("SELECT number FROM packs WHERE id = ?", (bytes(pack),)).fetchone()
             self._connection.executemany(
@@ -181,11 +183,16 @@ class Catalog:
         return list(names), set()
 
     def add_condemned(self, name: str, packs: Iterable[PackId]) -> None:
-        """Learn the packs of the condemned list `name`."""
+        """Learn the packs of the condemned list `name`, and forget what lies in them."""
         with self._forgiving(), self._transaction():
             rows = ((bytes(pack),) for pack in packs)
             self._connection.executemany("INSERT OR IGNORE INTO condemned VALUES (?)", rows)
             self._connection.execute("INSERT OR IGNORE INTO lists VALUES (?)", (name,))
+            known = "SELECT p.number FROM packs p JOIN condemned c ON c.pack = p.id"
+            self._connection.execute(f"DELETE FROM chunks WHERE pack IN ({known})")  # noqa: S608 (no text of others)
+            self._connection.execute(f"DELETE FROM packs WHERE number IN ({known})")  # noqa: S608
+            for table in ("hooks", "made"):
+                self._connection.execute(f"DELETE FROM {table} WHERE pack IN (SELECT pack FROM condemned)")  # noqa: S608
 
     def acknowledge(self, key: str, writer: str) -> None:
         """Learn that the version under `key`, by that writer, has all its packs as long as it is there."""

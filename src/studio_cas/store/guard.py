@@ -54,7 +54,7 @@ def condemned(store: Store, packs: AbstractSet[PackId], catalog: Catalog | None 
         names = list_names(store)
         unread, found = catalog.condemned(names, packs)
         with suppress(NotFoundError):
-            for name, listed in read_ahead(iter(unread), lambda name: (name, _read(store, name)), store.backend):
+            for name, listed in read_ahead(iter(unread), lambda name: (name, read_list(store, name)), store.backend):
                 found |= listed & packs
                 catalog.add_condemned(name, listed)
             if not is_complete(names):
@@ -73,7 +73,8 @@ def is_complete(names: Sequence[str]) -> bool:
     return [keys.list_number(name) for name in names] == list(range(len(names), 0, -1))
 
 
-def _read(store: Store, name: str) -> frozenset[PackId]:
+def read_list(store: Store, name: str) -> frozenset[PackId]:
+    """The packs on the condemned list under the key `name`. Raises NotFoundError, CorruptError."""
     return collection.decode(store.backend.read(name), name)
 
 
