@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, UsageError
+from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, TransientError, UsageError
 from studio_cas.formats import keys, version
 from studio_cas.formats.spec import Spec, parse_spec
 from studio_cas.store import signing
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHORTEST_PREFIX = 6
 LISTED_NAMES = 20
+LISTINGS = 5
 READ_AHEAD = 16
 
 
@@ -50,10 +51,14 @@ def _read(store: Store, key: str) -> Version:
 
 
 def latest(store: Store, experiment: str, tag: str) -> Version | None:
-    """The newest version, or None: one list call and one read."""
-    for found in store.backend.list(keys.versions(experiment, tag), limit=1):
-        return _read(store, found.key)
-    return None
+    """The newest version, or None: one list call and one read, more where it is removed at this moment."""
+    for _ in range(LISTINGS):
+        newest = next(store.backend.list(keys.versions(experiment, tag), limit=1), None)
+        if newest is None:
+            return None
+        with suppress(NotFoundError):
+            return _read(store, newest.key)
+    raise TransientError(f"{store.url}: versions of {experiment}/{tag} went away {LISTINGS} times while they were read")
 
 
 def latest_number(store: Store, experiment: str, tag: str) -> int:
