@@ -1,4 +1,6 @@
-"""Moves packs to or from a bucket: bucket_driver.py WHO put|get STREAMS PACKS BUCKET; prints seconds, CPU, MiB as JSON.
+"""Moves packs to or from a bucket: bucket_driver.py WHO put|get|ranges STREAMS PACKS BUCKET [NUMBER]; prints JSON.
+
+It prints seconds, processor seconds, MiB of memory, and when it began. Of several at once each has a NUMBER of its own.
 
 WHO is `ours`, a backend as commands open it, or `minimal`: the same requests with aiohttp alone, and the same checksum.
 A put sends the same 32 MiB under each name; a get reads what a put by the same name has sent.
@@ -20,6 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 PACK = 32 * 1024 * 1024
+RANGE = 4 * 1024 * 1024  # what a pull asks for at once
 
 
 def ours(task: str, streams: int, names: list[str], bucket: str, pack: bytes) -> dict[str, float]:
@@ -32,8 +35,10 @@ def ours(task: str, streams: int, names: list[str], bucket: str, pack: bytes) ->
     def move(name: str) -> None:
         if task == "put":
             backend.create(name, [pack])
-        elif len(backend.read(name)) != PACK:
-            raise RuntimeError("a pack came short")
+        else:
+            step = RANGE if task == "ranges" else PACK
+            if sum(len(backend.read(name, start, step)) for start in range(0, PACK, step)) != PACK:
+                raise RuntimeError("a pack came short")
 
     with ThreadPoolExecutor(streams) as pool:
         began = before()
@@ -66,9 +71,12 @@ async def minimal(task: str, streams: int, names: list[str], bucket: str, pack: 
 
     async def get(session: aiohttp.ClientSession, name: str) -> None:
         where = f"{url}/download/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
-        async with session.get(where, params={"alt": "media"}) as answer:
-            if len(await answer.read()) != PACK:
-                raise RuntimeError("a pack came short")
+        step = RANGE if task == "ranges" else PACK
+        for start in range(0, PACK, step):
+            wanted = {"Range": f"bytes={start}-{start + step - 1}"}
+            async with session.get(where, params={"alt": "media"}, headers=wanted) as answer:
+                if len(await answer.read()) != step:
+                    raise RuntimeError("a pack came short")
 
     async def stream(session: aiohttp.ClientSession) -> None:
         for name in waiting:
@@ -89,13 +97,14 @@ def before() -> tuple[float, float, float]:
 def since(began: tuple[float, float, float]) -> dict[str, float]:
     """Return seconds, processor seconds, and by how many MiB the peak of memory has grown."""
     seconds, cpu, peak = (now - then for now, then in zip(before(), began, strict=True))
-    return {"seconds": seconds, "cpu": cpu, "peak": peak}
+    return {"seconds": seconds, "cpu": cpu, "peak": peak, "began": began[0]}
 
 
 def main() -> None:
     """Do what the words say."""
     who, task, streams, packs, bucket = sys.argv[1:6]
-    names = [f"{who}/{streams}/{number}" for number in range(int(packs))]
+    mine = "/".join([who, streams, *sys.argv[6:]])
+    names = [f"{mine}/{number}" for number in range(int(packs))]
     pack = random.Random(1).randbytes(PACK)
     if who == "ours":
         print(json.dumps(ours(task, int(streams), names, bucket, pack)))

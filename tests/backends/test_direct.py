@@ -156,13 +156,10 @@ def test_many_threads_share_connections(backend, service):
     assert 1 <= sum(map(len, kept.values())) <= 4
 
 
-def test_an_answer_that_stops_in_the_middle_is_cut_off_or_late(backend, service):
+def test_an_answer_that_stops_in_the_middle_is_cut_off(backend, service):
     service.objects["a"] = CONTENT
     service.arm(Fault("GET", "short"))
     with pytest.raises(TransientError, match="was cut off"):
-        backend.read("a", 0, LARGE)
-    service.arm(Fault("GET", "hang"))
-    with pytest.raises(TransientError, match="gave no answer within 2 s"):
         backend.read("a", 0, LARGE)
     assert bytes(backend.read("a", 0, LARGE)) == CONTENT[:LARGE]
 
@@ -262,6 +259,7 @@ def test_a_trickle_ends_as_well(monkeypatch):
         (b"HTTP/1.1 200 OK\r\n\r\nto the end", 200, b"to the end"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9000000000000\r\n\r\nx", 200, b""),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", 503, b"busy"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc", 200, b"abc"),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, b""),
     ],
 )

@@ -128,8 +128,9 @@ class Direct:
         try:
             deadline = time.monotonic() + self._longest
             self._send(connection, url, request, deadline)
+            carrier = connection.sock  # http.client lets go of it where it is the last answer
             response = connection.getresponse()
-            body = _body(response, request.most, deadline)
+            body = _body(response, carrier, request.most, deadline)
             answered = body is not None and not response.will_close
         finally:
             if not answered:
@@ -245,7 +246,7 @@ def _shaken(context: ssl.SSLContext, plain: socket.socket, host: str) -> socket.
         raise HandshakeError(str(error)) from error
 
 
-def _body(response: http.client.HTTPResponse, most: int, deadline: float) -> Buffer | None:
+def _body(response: http.client.HTTPResponse, connection: socket.socket, most: int, deadline: float) -> Buffer | None:
     """The content; None where it is larger than anybody has asked for."""
     size = response.length
     if size is None and not response.chunked and not most:  # it may be that its headers were cut off
@@ -256,28 +257,31 @@ def _body(response: http.client.HTTPResponse, most: int, deadline: float) -> Buf
         return content if response.isclosed() or not response.read(1) else None
     if size > max(most, _REFUSAL):
         return None
-    return _filled(response, size, deadline)
+    return _filled(response, connection, size, deadline)
 
 
-def _filled(response: http.client.HTTPResponse, size: int, deadline: float) -> Buffer:
+def _filled(response: http.client.HTTPResponse, connection: socket.socket, size: int, deadline: float) -> Buffer:
     """The next `size` bytes. Raises CutOffError."""
     import numpy as np
 
-    view = np.empty(size, np.uint8).data  # not zeroed first, which would take the interpreter's lock
-    done = 0
-    while done < size:
-        _in_time(deadline)
-        try:
-            count = response.readinto(view[done : done + _SLICE])
-        except TimeoutError:
-            raise
-        except (OSError, http.client.HTTPException) as error:
-            raise CutOffError(str(error)) from error
-        if not count:
-            raise CutOffError("the connection was closed")
-        done += count
     if not size:
-        response.read()
+        return response.read()
+    view = np.empty(size, np.uint8).data  # not zeroed first, which would take the interpreter's lock
+    try:
+        begun = response.read1(size)  # what came with the headers; from here on without http.client, and so its frames
+        done, count = len(begun), len(begun)
+        view[:done] = begun
+        while done < size and count:
+            _in_time(deadline)
+            count = connection.recv_into(view[done : done + _SLICE], min(_SLICE, size - done))
+            done += count
+    except TimeoutError:
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        raise CutOffError(str(error)) from error
+    if done < size:
+        raise CutOffError("the connection was closed")
+    response.close()
     return view
 
 
