@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import studio_cas
+from studio_cas import native
 from studio_cas.backends.local import LocalBackend
 from studio_cas.sync.engine import is_empty
 from studio_cas.worktree import blobcache
@@ -126,6 +127,7 @@ class FailingEntries:
 
 def test_a_disk_that_fails_in_the_middle_of_a_listing(folder, monkeypatch):
     made = []
+    monkeypatch.setattr(native, "library", lambda: None)
     real = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: FailingEntries(real(path), made))
     opened = os.open(folder, os.O_RDONLY)
@@ -139,6 +141,40 @@ def test_a_disk_that_fails_in_the_middle_of_a_listing(folder, monkeypatch):
         remove_tree(folder)
     assert len(made) == 2
     assert all(entries.closed for entries in made)
+
+
+class FailingLibrary:
+    """The compiled loops on a disk that fails after the first names of a listing."""
+
+    def __init__(self, library):
+        self._library = library
+        self.opened = self.ended = self.listed = 0
+
+    def studio_list_begin(self, folder):
+        self.opened += 1
+        return self._library.studio_list_begin(folder)
+
+    def studio_list_end(self, opened):
+        self.ended += 1
+        self._library.studio_list_end(opened)
+
+    def studio_list(self, opened, prefix, count, *places):
+        self.listed += 1
+        return -errno.EIO if self.listed > 1 else self._library.studio_list(opened, prefix, count, *places)
+
+
+@pytest.mark.skipif(native.library() is None, reason="the compiled loops are not in use")
+def test_a_disk_that_fails_while_the_compiled_loops_list(folder, monkeypatch):
+    library = FailingLibrary(native.library())
+    monkeypatch.setattr(native, "library", lambda: library)
+    opened = os.open(folder, os.O_RDONLY)
+    said = []
+    try:
+        assert list(scan(opened, None, set(), lambda path, why: said.append((path, why)))) == []
+    finally:
+        os.close(opened)
+    assert said == [(b"", "cannot be listed: Input/output error")]
+    assert (library.opened, library.ended) == (1, 1)
 
 
 def test_a_store_whose_disk_fails_while_it_is_listed(folder, monkeypatch):

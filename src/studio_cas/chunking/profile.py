@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SQLITE_MAGIC = b"SQLite format 3\0"
 LMDB_NAMES = (b".mdb", b".lmdb")
 HEAD = 16
-_APPEND_SUFFIXES = (b".log", b".jsonl", b".ndjson", b".out", b".err")
+APPEND_SUFFIXES = (b".log", b".jsonl", b".ndjson", b".out", b".err")
 
 
 class Profile(IntEnum):
@@ -48,7 +48,7 @@ class Cutting:
 
 def is_append_only(name: bytes) -> bool:
     """Whether files of this name only ever grow, so that a prefix of one is whole: logs, event files, `output`."""
-    return name.endswith(_APPEND_SUFFIXES) or b"tfevents" in name or name == b"output"
+    return name.endswith(APPEND_SUFFIXES) or b"tfevents" in name or name == b"output"
 
 
 def choose(name: bytes, size: int, read_at: ReadAt, minimum: int) -> Cutting:

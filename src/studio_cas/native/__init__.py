@@ -24,6 +24,10 @@ _pointer, _size, _int = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 _SIGNATURES = {
     "studio_split": (None, (_pointer, _size, _int, ctypes.c_char_p, _int, _pointer)),
     "studio_merge": (None, (_pointer, _size, _int, ctypes.c_char_p, _int, _pointer)),
+    "studio_read": (_int, (_int, _int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64, _pointer, _pointer)),
+    "studio_list_begin": (_pointer, (_int,)),
+    "studio_list_end": (None, (_pointer,)),
+    "studio_list": (_int, (_pointer, ctypes.c_char_p, _int, _pointer, _pointer, _pointer, _pointer)),
     "studio_entropies": (None, (_pointer, _size, _int, _pointer)),
 }
 
@@ -48,7 +52,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     if sys.implementation.name != "cpython" or sys.byteorder != "little":
         return None, "not for this Python or processor"
     try:
-        found = ctypes.CDLL(os.fspath(FILE), use_errno=False)
+        found = ctypes.CDLL(os.fspath(FILE), use_errno=True)
         version = found.studio_native_version()
         if version != VERSION:
             return None, f"of another version ({version}, and {VERSION} is needed): install again"

@@ -11,7 +11,7 @@ import os
 import threading
 from collections import deque
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from studio_cas.codec import frames, zstd
 from studio_cas.codec.choose import RAW, RAW_ABOVE, Choice, Codec, choose
@@ -23,7 +23,7 @@ from studio_cas.store.hooks import HookIndex
 from studio_cas.store.packing import PackStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from studio_cas.formats.leaf import Place
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from studio_cas.store.arena import ArenaBuffer
     from studio_cas.store.store import Store
 
+T = TypeVar("T")
 GROUP_SIZE = 256 * 1024
 FLIGHT_LIMIT = 64 * 1024 * 1024
 LARGE = 1024 * 1024
@@ -52,6 +53,13 @@ class Chunks:
         self.pending = 0
         self.choices: dict[int, Choice] = {}
 
+    @classmethod
+    def one(cls, chunk_id: bytes, length: int, place: Place) -> Self:
+        """A file of one chunk that has its place."""
+        chunks = cls.__new__(cls)
+        chunks.ids, chunks.lengths, chunks.places, chunks.pending = [chunk_id], [length], [place], 0
+        return chunks
+
 
 class Encoded(NamedTuple):
     """What a worker made of one chunk, or of several that share a frame: a known place, or the frame."""
@@ -63,8 +71,9 @@ class Encoded(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What a worker made of small files: the places of known ones, and one frame of `fresh` (id, length)."""
+    """What a worker made of small files: their ids, the places of known ones, and one frame of `fresh` (id, length)."""
 
+    ids: list[bytes]
     known: dict[bytes, Place]
     fresh: list[tuple[bytes, int]]
     codec: int
@@ -106,7 +115,7 @@ class Ingest:
         self.hooks = HookIndex(store, without)
         self._flights: deque[tuple[int, Future[Any], Callable[[Any], None]]] = deque()
         self._in_flight = 0
-        self._group: list[tuple[bytes, bytes, Chunks]] = []
+        self._group: list[tuple[bytes, Chunks]] = []
         self._group_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
         self._looked_up: threading.Event | None = None
@@ -114,7 +123,7 @@ class Ingest:
     def small(self, data: bytes, chunks: Chunks) -> None:
         """A whole file that is one chunk smaller than the minimum: it shares a frame with its neighbours."""
         chunks.pending += 1
-        self._group.append((digest(data), data, chunks))
+        self._group.append((data, chunks))
         self._group_bytes += len(data)
         if self._group_bytes >= GROUP_SIZE:
             self._send_group()
@@ -158,14 +167,18 @@ class Ingest:
 
         self._submit(len(piece), work, take)
 
-    def _submit(
-        self, size: int, work: Callable[[], Any], take: Callable[[Any], None], after: threading.Event | None = None
-    ) -> None:
+    def work(self, work: Callable[[], T]) -> Future[T]:
+        """Let a worker do it."""
         if self._pool is None:
             from concurrent.futures import ThreadPoolExecutor
 
             self._pool = ThreadPoolExecutor(WORKERS, "encode")
-        future = self._pool.submit(work)
+        return self._pool.submit(work)
+
+    def _submit(
+        self, size: int, work: Callable[[], Any], take: Callable[[Any], None], after: threading.Event | None = None
+    ) -> None:
+        future = self.work(work)
         if after:  # also where it is cancelled while a thread takes the next one, which would wait for ever
             future.add_done_callback(lambda _: after.set())
         self._flights.append((size, future, take))
@@ -271,39 +284,47 @@ class Ingest:
         self._group, self._group_bytes = [], 0
 
         def work() -> Group:
-            return self._encode_group([(chunk_id, data) for chunk_id, data, _ in group])
+            return self.encode_group([data for data, _ in group])
 
         def take(made: Group) -> None:
-            places = made.known
-            if made.fresh:
-                placed = self.data.add(made.parts, made.codec, made.fresh)
-                places |= {chunk_id: place for (chunk_id, _), place in zip(made.fresh, placed, strict=True)}
-                self.new_chunks += len(made.fresh)
-            for chunk_id, data, chunks in group:
+            for chunk_id, place, (data, chunks) in zip(made.ids, self.place(made), group, strict=True):
                 chunks.ids.append(chunk_id)
                 chunks.lengths.append(len(data))
-                chunks.places.append(places[chunk_id])
+                chunks.places.append(place)
                 chunks.pending -= 1
 
         self._submit(size, work, take)
 
-    def _encode_group(self, pieces: list[tuple[bytes, bytes]]) -> Group:
-        """Look up the files (id, bytes) of a group, and put the new ones into one frame, equal ones once."""
-        ids = [chunk_id for chunk_id, _ in pieces]
+    def encode_group(self, pieces: Sequence[Buffer], whole: Buffer | None = None) -> Group:
+        """Hash and look up small files, and put the new ones into one frame, equal ones once; from any thread.
+
+        `whole` are all of them, where they lie one after another.
+        """
+        ids = [digest(piece) for piece in pieces]
         placed = self.data.placed
         known = self._store.catalog.lookup(ids)
         known |= {chunk_id: place for chunk_id in ids if (place := placed.get(chunk_id)) is not None}
-        fresh = {chunk_id: piece for chunk_id, piece in pieces if chunk_id not in known}
+        fresh = {chunk_id: piece for chunk_id, piece in zip(ids, pieces, strict=True) if chunk_id not in known}
         rows = [(chunk_id, len(piece)) for chunk_id, piece in fresh.items()]
-        return Group(known, rows, *self._frame(b"".join(fresh.values())))
+        plain = b"".join(fresh.values()) if whole is None or len(fresh) < len(ids) else whole
+        return Group(ids, known, rows, *self._frame(plain))
 
-    def _frame(self, plain: bytes) -> tuple[Codec, list[Buffer]]:
-        """One frame of small chunks."""
-        if self._compression and plain:
+    def place(self, group: Group) -> list[Place]:
+        """Append the frame of a group; the places of its files, in order."""
+        places = group.known
+        if group.fresh:
+            placed = self.data.add(group.parts, group.codec, group.fresh)
+            places |= {chunk_id: place for (chunk_id, _), place in zip(group.fresh, placed, strict=True)}
+            self.new_chunks += len(group.fresh)
+        return [places[chunk_id] for chunk_id in group.ids]
+
+    def _frame(self, plain: Buffer) -> tuple[Codec, list[Buffer]]:
+        """One frame of small chunks, which keeps nothing of `plain`."""
+        if self._compression and len(plain):
             frame = zstd.compress(plain, zstd.GROUP_LEVEL)
             if len(frame) <= RAW_ABOVE * len(plain):
                 return Codec.ZSTD, [frame]
-        return Codec.RAW, [plain]
+        return Codec.RAW, [bytes(plain)]
 
     def copied(self, chunks: list[tuple[bytes, int]], codec: int, stored: Buffer) -> dict[bytes, Place]:
         """Append a frame of `chunks` (id, plain length) as it was stored in another pack; their places."""

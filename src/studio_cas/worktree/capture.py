@@ -223,7 +223,7 @@ class _Capture:
             version,
             created,
             root.files,
-            reader.bytes_read,
+            reader.bytes_read + reader.batches.bytes_read,
             self._ingest.data.bytes + self._ingest.trees.bytes,
             self._ingest.new_chunks,
             stale,

@@ -22,6 +22,7 @@ from studio_cas.ids import digest
 from studio_cas.store.arena import Arena
 from studio_cas.store.ingest import Batch, Chunks
 from studio_cas.worktree import sqlite, steady
+from studio_cas.worktree.batch import Batches
 from studio_cas.worktree.scan import Row, open_below, row_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class FileReader:
         self._advance = advance
         self._seen = self._told = 0  # bytes of the file being read: in this attempt, and in any
         self._arena = Arena(ingest.held_buffers)
+        self.batches = Batches(root, config, ingest)
         self._zeros = memoryview(bytes(config.chunking.maximum))
         self._patience_ns = PATIENCE_NS
         self._wait_ns = 0
@@ -213,13 +215,17 @@ class FileReader:
         return wait_ns > 0
 
     def _small(self, row: Row, data: bytes) -> Content:
-        self.bytes_read += len(data)
         self._tell(len(data))
+        return Content(row, Profile.CDC, *self.store_small(data))
+
+    def store_small(self, data: bytes) -> tuple[bytes, Chunks | None]:
+        """Hand on the bytes of a small file: as a literal, or as a chunk."""
+        self.bytes_read += len(data)
         if len(data) <= self._config.inline_limit:
-            return Content(row, Profile.CDC, data, None)
+            return data, None
         chunks = Chunks()
         self._ingest.small(data, chunks)
-        return Content(row, Profile.CDC, b"", chunks)
+        return b"", chunks
 
     def _content(self, file: int, name: bytes, row: Row, earlier: Chunks | None) -> Content | None:
         """The content as it is read now; None where the file is shorter by now."""

@@ -127,6 +127,14 @@ class Cursor:
         """The remembered row of `path`; rows before it are passed over; `passed` has sides of databases."""
         return self._pass(path, order(path))
 
+    def following(self) -> bytes | None:
+        """What sorts as the next remembered path does (see `order`), or None where there is none."""
+        while self._block is not None:
+            if self._index < len(self._block.rows):
+                return order(self._block.rows[self._index].path)
+            self._advance()
+        return None
+
     def pass_all(self) -> None:
         """No path follows."""
         self._pass(None, b"\xff" * 8)

@@ -91,9 +91,9 @@ class TreeWriter:
         """Whether the next entry begins a leaf."""
         return not self._queue and not self._entries
 
-    def add(self, item: Item) -> None:
-        """One more entry."""
-        self._queue.append(item)
+    def add(self, *items: Item) -> None:
+        """The next entries."""
+        self._queue.extend(items)
         if len(self._queue) > QUEUE_LIMIT:
             self._ingest.flush()
         self._drain()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from studio_cas.chunking.profile import Profile
 from studio_cas.formats.leaf import EntryKind
 from studio_cas.worktree import sqlite, statcache
+from studio_cas.worktree.batch import AHEAD
 from studio_cas.worktree.reading import Content, Failure
+from studio_cas.worktree.remembered import order
 from studio_cas.worktree.scan import Row, parent_below
 from studio_cas.worktree.tree_writer import FILES, Item
 
@@ -42,6 +45,7 @@ class Walk:
     ) -> None:
         self._folder = folder
         self._reader = reader
+        self._batches = reader.batches
         self._cursor = cursor
         self._old = old
         self._parent = parent
@@ -158,6 +162,8 @@ class Walk:
     def _add_file(self, row: Row, entry: Entry | None, remembered: Row | None) -> None:
         if entry is None:
             self._parent.learn(row.path)
+        if remembered is None and self._add_read(row):
+            return
         grown = entry is not None and remembered is not None and row.size > entry.size and _same_file(row, remembered)
         try:
             content = self._reader.read(row, entry.chunks if entry and grown else None)
@@ -175,6 +181,31 @@ class Walk:
             self._add_stale(row, entry)
         if self._reader.sides and not self._alone:
             self._expect_sides(row)
+
+    def _read_ahead(self, row: Row) -> None:
+        """Let workers read this new file, and with it those that follow and are new, too."""
+        following = self._rows.take(AHEAD)
+        known = self._cursor.following()
+        new = takewhile(lambda one: order(one[0]) < known, following) if known else following
+        self._batches.begin([row, *new], self._parent.learn if self._parent.version else None)
+        self._rows.put_back(following)
+
+    def _add_read(self, row: Row | None) -> bool:
+        """This new file, and those after it, as far as they were read ahead and held still; False where not even it."""
+        if row is not None and self._batches.wanted:
+            self._read_ahead(row)
+        take, size, items = self._batches.take, 0, []
+        while row is not None and (stored := take(row.path)) is not None:
+            size += row.size
+            items.append(Item(row.path, row.kind, Profile.CDC, row.size, row.mtime_ns, *stored, row))
+            row = self._rows.next()
+        if not items:
+            return False
+        if row is not None:
+            self._rows.put_back([row])
+        self._tree.add(*items)
+        self._progress.advance(size, len(items))
+        return True
 
     def _expect_sides(self, row: Row) -> None:
         """What was read with a database has rows, where the scan may not know them."""
