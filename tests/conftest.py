@@ -8,6 +8,7 @@ import tempfile
 import pytest
 from tests.privilege import OPTION, create_only, create_only_bucket, move_folders_to
 
+from studio_cas.testing import azure_emulator as azure
 from studio_cas.testing import gcs_emulator as emulator
 from studio_cas.testing import s3_server as s3
 
@@ -87,4 +88,15 @@ def s3_server():
     if not s3.installed():
         pytest.skip("moto or s3fs is not installed")
     with s3.s3_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azure_emulator():
+    """An Azure emulator for the whole session; make a container of your own with `new_bucket()`."""
+    try:
+        azure.program()
+    except azure.NotHereError as reason:
+        pytest.skip(str(reason))
+    with azure.azure_emulator() as running:
         yield running

@@ -55,5 +55,6 @@ def models_are_read_once():
 def everything_is_large(monkeypatch):
     """Every object is read, and every upload sent, on a connection of its own."""
     monkeypatch.setattr("studio_cas.backends.gcs_client.LARGE", 1)
+    monkeypatch.setattr("studio_cas.backends.azure_client.LARGE", 1)
     if find_spec("s3fs"):
         monkeypatch.setattr("studio_cas.backends.s3_client.LARGE", 1)

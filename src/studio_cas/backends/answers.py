@@ -85,11 +85,11 @@ def seconds_to_wait(headers: Mapping[str, str], clock: Callable[[], float] = tim
     asked = found.get("retry-after", "")
     with suppress(ValueError):
         return max(0.0, float(asked))
-    until, now = _moment(asked), _moment(found.get("date", ""))
+    until, now = moment(asked), moment(found.get("date", ""))
     return None if until is None else max(0.0, until - (clock() if now is None else now))
 
 
-def _moment(date: str) -> float | None:
+def moment(date: str) -> float | None:
     """Seconds since the epoch of a date in a header; None where it is none."""
     try:
         found = parsedate_to_datetime(date)

@@ -59,6 +59,8 @@ class Bucket(ABC):
     scheme: ClassVar[str]
     to_ask_for: ClassVar[str]
     """What to ask a bucket's owner for."""
+    shared_names: ClassVar[bool] = True
+    """Whether all customers of the cloud share one space of names: then a bucket may be somebody else's."""
 
     def __init__(self, bucket: str, prefix: str, page: int) -> None:
         if _BUCKET.fullmatch(bucket) is None:
@@ -265,9 +267,9 @@ class Bucket(ABC):
         error = explain(refusal, f"the bucket {self._bucket} can not be used")
         if not isinstance(error, PermissionDeniedError) or refusal.advice:
             return error
+        other = "; or, if the bucket is not yours (all users share one space of names), choose another name"
         return PermissionDeniedError(
-            f"{error}. Ask its owner for {self.to_ask_for}; or, if the bucket "
-            "is not yours (all users share one space of names), choose another name"
+            f"{error}. Ask its owner for {self.to_ask_for}{other if self.shared_names else ''}"
         )
 
     def _make(self) -> None:
@@ -275,13 +277,15 @@ class Bucket(ABC):
         try:
             self._make_bucket()
         except RefusalError as refusal:
-            if refusal.status != CONFLICT:
+            if refusal.status != CONFLICT or refusal.means == "passing":
                 raise explain(
                     refusal, f"the bucket {self._bucket} does not exist, and can not be made {self._where()}"
                 ) from refusal
             try:
                 self._look()
             except RefusalError as second:
+                if not self.shared_names:
+                    raise self._denied(second) from second
                 raise StoreUnavailableError(
                     f"the name of the bucket {self._bucket} is taken by somebody else: choose another"
                 ) from second

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from studio_cas.backends.base import Backend
     from studio_cas.backends.memory import MemoryBackend
 
-SCHEMES: Final = "a folder's path, file:///folder, gs://bucket/prefix, s3://bucket/prefix, or memory://name"
+SCHEMES: Final = (
+    "a folder's path, file:///folder, gs://bucket/prefix, s3://bucket/prefix, az://container/prefix, or memory://name"
+)
 _memory_stores: Final[dict[str, MemoryBackend]] = {}
 _memory_lock: Final = threading.Lock()
 _HURRIED_SECONDS: Final = 20.0
@@ -31,24 +33,26 @@ def open_backend(
     endpoint: str | None = None,
     project: str | None = None,
     region: str | None = None,
+    account: str | None = None,
     memory: Path | None = None,
     hurried: bool = False,
 ) -> Backend:
     """Open the store that `storage` names; no request is made, and no folder.
 
-    `storage` is a path, a URL, or a mapping as in the configuration: `type` (local, gcloud, firebase, s3, memory), then
-    `path` or `bucket` and `prefix`, and `credentials`, `endpoint`, `project` (of Google) or `region` (of Amazon).
-    `credentials` is the key file of a service account, or a file of AWS keys; without it, they are searched where the
-    tools of Google and Amazon look. `memory` is a folder that keeps which clouds are safe to write to. Raises
-    UsageError when it names no store, StoreUnavailableError where the extra that it needs is not installed. `hurried`:
-    a cloud that does not answer is soon given up, as somebody keeps what is written until it is back.
+    `storage` is a path, a URL, or a mapping as in the configuration: `type` (local, gcloud, firebase, s3, azure,
+    memory), then `path` or `bucket` and `prefix`, and `credentials`, `endpoint`, `project` (of Google), `region` (of
+    Amazon) or `account` (of Azure). `credentials` is the key file of a service account, or a file of AWS or Azure keys;
+    without it, they are searched where the tools of these clouds look. `memory` is a folder that keeps which clouds are
+    safe to write to. Raises UsageError when it names no store, StoreUnavailableError where the extra that it needs is
+    not installed. `hurried`: a cloud that does not answer is soon given up, as somebody keeps what is written until it
+    is back.
     """
     if isinstance(storage, Mapping):
         section = {name: str(value) for name, value in storage.items() if value is not None}
         storage = _url_of(section)
         credentials = credentials or section.get("credentials")
         endpoint, project = endpoint or section.get("endpoint"), project or section.get("project")
-        region = region or section.get("region")
+        region, account = region or section.get("region"), account or section.get("account")
     location = os.fspath(storage)
     scheme, separator, rest = location.partition("://")
     if not separator:
@@ -65,6 +69,9 @@ def open_backend(
         case "s3" | "s3a":
             bare = _s3(*_bucket(location, rest), credentials, endpoint, region, seconds)
             return _cloud(bare, memory, endpoint, hurried)
+        case "az" | "abfs":
+            bare = _azure(*_bucket(location, rest), credentials, endpoint, account, seconds)
+            return _cloud(bare, memory, f"{account or ''} {endpoint or ''}", hurried)
     raise _unknown(scheme, location)
 
 
@@ -77,6 +84,8 @@ def _url_of(section: Mapping[str, str]) -> str:
             return _bucket_url("gs", section)
         case "s3":
             return _bucket_url("s3", section)
+        case "azure" | "az" | "abfs":
+            return _bucket_url("az", section)
         case "memory":
             return f"memory://{section.get('name', '')}"
         case kind:
@@ -167,6 +176,20 @@ def _s3(
     if find_spec("s3fs") is None:  # asked here: a person wants to know before a script starts
         raise StoreUnavailableError(f"{store.url} {MISSING}")
     return store
+
+
+def _azure(
+    container: str,
+    prefix: str,
+    credentials: str | os.PathLike[str] | None,
+    endpoint: str | None,
+    account: str | None,
+    seconds: float,
+) -> Backend:
+    from studio_cas.backends.azure import AzureBackend
+
+    file = _file(credentials)
+    return AzureBackend(container, prefix, account=account, credentials=file, endpoint=endpoint, timeout=seconds)
 
 
 def _file(credentials: str | os.PathLike[str] | None) -> Path | None:

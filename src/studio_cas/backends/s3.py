@@ -10,11 +10,11 @@ import secrets
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from studio_cas.backends.answers import NOT_FOUND, RefusalError, explain
 from studio_cas.backends.base import ObjectStat
 from studio_cas.backends.bucket import PAGE, Bucket, Page
 from studio_cas.backends.probe import TRIALS
 from studio_cas.backends.rights import CREATE, DELETE, LIST, OVERWRITE, READ, Rights
+from studio_cas.backends.trying import tried_out
 from studio_cas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class S3Backend(Bucket):
         """What can be done with an object of our own; None without a trial, as S3 does not tell."""
         if not trial:
             return None
-        from studio_cas.backends.s3_upload import md5
+        from studio_cas.backends.upload import md5
 
         name = f"{self._prefix}{TRIALS}{secrets.token_hex(16)}"
         where: dict[str, Any] = {"Bucket": self._bucket, "Key": name}
@@ -71,18 +71,7 @@ class S3Backend(Bucket):
             OVERWRITE: lambda: self._client.request("put_object", **where, Body=b"2", ContentMD5=md5([b"2"])),
             DELETE: lambda: self._client.request("delete_object", **where),
         }
-        held = frozenset(right for right, work in trials.items() if self._may(work))
-        return Rights(held, frozenset(trials))
-
-    def _may(self, work: Callable[[], object]) -> bool:
-        try:
-            work()
-        except RefusalError as refusal:
-            if refusal.means == "denied":
-                return False
-            if refusal.status != NOT_FOUND:  # which answers to whoever may ask
-                raise explain(refusal, f"{self.url}: the rights can not be tried out") from refusal
-        return True
+        return tried_out(self.url, trials)
 
     @cached_property
     def _client(self) -> Client:
@@ -96,7 +85,8 @@ class S3Backend(Bucket):
         return answer["Body"], said
 
     def _put_object(self, name: str, parts: Sequence[Buffer]) -> None:
-        from studio_cas.backends.s3_upload import Body, md5
+        from studio_cas.backends.s3_upload import Body
+        from studio_cas.backends.upload import md5
 
         where = {"Bucket": self._bucket, "Key": name, "IfNoneMatch": "*"}
         self._client.upload("put_object", **where, ContentMD5=md5(parts), Body=Body(parts))

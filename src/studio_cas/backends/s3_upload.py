@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -50,11 +48,3 @@ class Body(Parts):
     def tell(self) -> int:
         """The bytes that were read."""
         return self._position
-
-
-def md5(parts: Sequence[Buffer]) -> str:
-    """The checksum that every service compares before the object becomes visible; the newer ones are not everywhere."""
-    digest = hashlib.md5(usedforsecurity=False)
-    for part in parts:
-        digest.update(part)
-    return base64.b64encode(digest.digest()).decode()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.payload import Payload
@@ -68,3 +70,11 @@ def blocks(parts: Sequence[Buffer]) -> Iterator[Buffer]:
                 gathered, size = [], 0
     if gathered:
         yield b"".join(gathered)
+
+
+def md5(parts: Sequence[Buffer]) -> str:
+    """The checksum that every service compares before the object becomes visible; the newer ones are not everywhere."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for part in parts:
+        digest.update(part)
+    return base64.b64encode(digest.digest()).decode()

@@ -50,7 +50,7 @@ Other:
   --grace DURATION              Time for the script to save and end, after Ctrl-C; else gracePeriod, else 30s.
   --quiet                       Say nothing but what went wrong.
   --config FILE                 The configuration file; else ~/.studioml/config.yaml.
-  --store URL                   The store: gs:// or s3://BUCKET/PREFIX, or a folder; else as configured.
+  --store URL                   The store: gs://, s3:// or az://BUCKET/PREFIX, or a folder; else as configured.
   --home DIR                    The folder of caches and default store; else ~/.studioml.
   -v, --verbose                 Say which store and configuration are used.
   --stats                       Say at the end what was asked of the store, by class of requests, and the bytes moved.

@@ -103,7 +103,7 @@ def shared_options() -> list[TyperOption]:
     """The options that stand before a command's name or after it; they end up in the session, not in a parameter."""
     texts = [
         ("--config", "FILE", "The configuration file; else ~/.studioml/config.yaml."),
-        ("--store", "URL", "The store: gs:// or s3://BUCKET/PREFIX, or a folder; else as configured."),
+        ("--store", "URL", "The store: gs://, s3:// or az://BUCKET/PREFIX, or a folder; else as configured."),
         ("--home", "DIR", "The folder of caches and default store; else ~/.studioml."),
     ]
     options = [

@@ -134,7 +134,7 @@ def _merge(
 
 def _origins_of_storage(value: object, origins: dict[str, Origin]) -> None:
     if isinstance(value, dict):
-        for key in ("credentials", "endpoint", "project", "region"):
+        for key in ("credentials", "endpoint", "project", "region", "account"):
             if value.get(key):
                 origins[f"storage.{key}"] = origins["storage"]
 

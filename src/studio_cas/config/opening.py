@@ -73,6 +73,7 @@ def backend_of(storage: Storage, home: Path | None = None, *, hurried: bool = Fa
         endpoint=storage.endpoint,
         project=storage.project,
         region=storage.region,
+        account=storage.account,
         memory=probed_stores(home) if home else None,
         hurried=hurried,
     )

@@ -30,6 +30,7 @@ class Storage:
     endpoint: str | None = None
     project: str | None = None
     region: str | None = None
+    account: str | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -94,6 +95,7 @@ class Config:
             "storage.endpoint": self.storage.endpoint or "",
             "storage.project": self.storage.project or "",
             "storage.region": self.storage.region or "",
+            "storage.account": self.storage.account or "",
             "saveWorkspaceFrequency": format_duration(self.save_workspace_frequency),
             "gracePeriod": format_duration(self.grace_period),
             "offlineBudget": "a share of the disk" if self.offline_budget is None else str(self.offline_budget),

@@ -15,7 +15,7 @@ from studio_cas.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEYS = ("type", "bucket", "credentials", "endpoint", "prefix", "project", "region", "path")
+KEYS = ("type", "bucket", "credentials", "endpoint", "prefix", "project", "region", "account", "path")
 FIREBASE_KEYS = (
     "apiKey",
     "authDomain",
@@ -26,9 +26,10 @@ FIREBASE_KEYS = (
     "serviceAccount",
 )
 UNUSED_KEYS = ("authentication", "guest", "serverUrl", *FIREBASE_KEYS)  # the original's; its login has no place here
-TYPES = ("gcloud", "firebase", "s3", "local")
-_TYPE_OF_WORD = {"gs": "gcloud", "gcs": "gcloud", "file": "local", **{name: name for name in TYPES}}
-_SCHEMES = ("gs", "gcs", "s3", "file", "memory")
+TYPES = ("gcloud", "firebase", "s3", "azure", "local")
+_TYPE_OF_WORD = {"gs": "gcloud", "gcs": "gcloud", "file": "local", "az": "azure", **{name: name for name in TYPES}}
+_SCHEMES = ("gs", "gcs", "s3", "az", "abfs", "file", "memory")
+_SCHEME_OF_WORD = {"gcs": "gs", "abfs": "az"}  # other words for the same
 
 
 def parse_storage(value: object, base: Path, default: Path) -> Storage:
@@ -82,7 +83,7 @@ def _parse_location(text: str, base: Path) -> str:
     bucket = rest.strip("/")
     if not bucket:
         raise ConfigError(f"storage: {text!r} names no bucket: write {scheme}://BUCKET or {scheme}://BUCKET/PREFIX")
-    return f"{'gs' if scheme == 'gcs' else scheme}://{bucket}"
+    return f"{_SCHEME_OF_WORD.get(scheme, scheme)}://{bucket}"
 
 
 def _parse_section(section: Mapping[str, str], base: Path, default: Path) -> Storage:
@@ -97,7 +98,7 @@ def _parse_section(section: Mapping[str, str], base: Path, default: Path) -> Sto
     if kind == "local":
         return Storage(url)
     project = section.get("project") or section.get("projectId")
-    return Storage(url, credentials, section.get("endpoint"), project, section.get("region"))
+    return Storage(url, credentials, section.get("endpoint"), project, section.get("region"), section.get("account"))
 
 
 def _local_path(section: Mapping[str, str], base: Path, default: Path) -> str:
@@ -110,7 +111,7 @@ def _local_path(section: Mapping[str, str], base: Path, default: Path) -> str:
 
 
 def _bucket_url(section: Mapping[str, str], kind: str) -> str:
-    scheme = "s3" if kind == "s3" else "gs"
+    scheme = {"s3": "s3", "azure": "az"}.get(kind, "gs")
     bucket = (section.get("bucket") or section.get("storageBucket") or "").removeprefix(f"{scheme}://").strip("/")
     if not bucket:
         raise ConfigError(f"storage: type {kind} needs a bucket: add `bucket: NAME`")

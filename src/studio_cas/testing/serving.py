@@ -24,14 +24,14 @@ _PR_SET_PDEATHSIG: Final = 1
 
 @contextmanager
 def serving(
-    command: Callable[[int], Sequence[str]], health: str, wanted: int | None = None
+    command: Callable[[int], Sequence[str]], health: str, wanted: int | None = None, *, refusals: bool = False
 ) -> Iterator[tuple[str, int]]:
     """Run `command(port)` until the block ends; gives the server's address, and the id of its process.
 
-    It is ready when it answers to the path `health`. It dies with this process, however that ends. `wanted` is the port
-    of one that comes back to its old place.
+    It is ready when it answers to the path `health`, with `refusals` also by refusing. It dies with this process,
+    however that ends. `wanted` is the port of one that comes back to its old place.
     """
-    server, endpoint = _started(command, health, wanted)
+    server, endpoint = _started(command, health, wanted, refusals=refusals)
     try:
         yield endpoint, server.pid
     finally:
@@ -40,7 +40,7 @@ def serving(
 
 
 def _started(
-    command: Callable[[int], Sequence[str]], health: str, wanted: int | None
+    command: Callable[[int], Sequence[str]], health: str, wanted: int | None, *, refusals: bool
 ) -> tuple[subprocess.Popen[bytes], str]:
     """A server that answers, and its address."""
     words: Sequence[str] = ()
@@ -54,21 +54,24 @@ def _started(
             stderr=subprocess.DEVNULL,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - it calls prctl only
         )
-        if _answers(server, f"{endpoint}{health}"):
+        if _answers(server, f"{endpoint}{health}", refusals=refusals):
             return server, endpoint
         server.kill()
         server.wait()
     raise RuntimeError(f"{words[0]} does not start")
 
 
-def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
+def _answers(server: subprocess.Popen[bytes], address: str, *, refusals: bool) -> bool:
     """Wait until the server answers; False when it ends instead, or is too slow."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
             opener.open(address, timeout=1.0).close()
-        except (urllib.error.URLError, OSError):
+        except (urllib.error.URLError, OSError) as error:
+            if refusals and isinstance(error, urllib.error.HTTPError):
+                error.close()
+                return True
             time.sleep(0.02)
         else:
             return True
