@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studio_cas.backends.s3_upload import Body, md5
+from studio_cas.backends.s3_upload import Body
+from studio_cas.backends.upload import md5
 
 MIB = 1 << 20
 sizes = st.lists(st.sampled_from([0, 1, 1000, MIB - 1, MIB, MIB + 1]), max_size=6)
