@@ -200,8 +200,9 @@ def test_hooks():
 
 
 def test_lists_of_packs():
-    expect(GOLDEN / "pin.json", collection.encode(PACKS))
-    assert collection.decode((GOLDEN / "pin.json").read_bytes()) == set(PACKS)
+    expect(GOLDEN / "condemned.json", collection.encode(PACKS))
+    for name in ("condemned.json", "pin.json"):  # the second as it was before there were digests
+        assert collection.decode((GOLDEN / name).read_bytes()) == set(PACKS)
 
 
 def test_keys():

@@ -204,7 +204,13 @@ def test_a_version_with_any_field_changed_is_corrupt_or_a_version(name, value, c
 
 @given(st.sets(st.sampled_from(PACKS)), st.binary(max_size=40))
 def test_a_list_of_packs_and_a_run_of_hooks_survive(packs, noise):
-    assert collection.decode(collection.encode(packs)) == packs
+    stored = collection.encode(packs)
+    assert collection.decode(stored) == packs
+    for one in packs:  # a wrong bit in it
+        digit = one.hex()[7]
+        wrong = one.hex()[:7] + f"{int(digit, 16) ^ 1:x}" + one.hex()[8:]
+        with pytest.raises(CorruptError, match="not what its digest says"):
+            collection.decode(stored.replace(one.hex().encode(), wrong.encode()))
     rows = sorted((digest(one), one) for one in packs)
     assert hooks.decode(hooks.encode(rows)) == rows
     only_corrupt(collection.decode, noise)

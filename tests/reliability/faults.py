@@ -1,7 +1,7 @@
-"""Every request of a capture and of a pull fails in every way, one after the other: scenes, kinds, and what must hold.
+"""Every request of captures, pulls and a collection fails in every way, one after the other: scenes, kinds, what holds.
 
 What must hold: success, or one clear error and a store that verifies; never a wrong byte, a false conflict, or a
-duplicate version; and the next call, with nothing wrong, brings it to its end.
+duplicate version; and the next call, with nothing wrong, brings it to its end: of a collection, to what is needed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from tests.reliability.folders import snapshot
 
 from studio_cas.backends.gcs import GcsBackend
 from studio_cas.backends.metered import Metered
-from studio_cas.backends.probe import Probed
+from studio_cas.backends.probe import TRIALS, Probed
 from studio_cas.backends.retrying import Budget, Retrying
 from studio_cas.errors import ConflictError, StudioError
+from studio_cas.formats import collection, hooks, keys
+from studio_cas.ids import PackId
+from studio_cas.store import guard
+from studio_cas.store.collecting import collect
+from studio_cas.store.reachability import packs_of
 from studio_cas.store.store import open_store, probed_stores
 from studio_cas.store.versions import list_versions, resolve
 from studio_cas.testing.faulty_http import BUCKET, Fault
@@ -57,7 +62,9 @@ SCENES = {  # the artifact of each, and the number of its last version when all 
     "capture of what another artifact has": ("exp/copy", 1),
     "pull": ("exp/tag", 2),
     "pull over an earlier version": ("exp/tag", 2),
+    "collection": ("exp/tag", 2),
 }
+COLLECTION = "collection"
 PULLS = ("pull", "pull over an earlier version")
 UNMENDED = ("403", "bit flipped in the answer")  # what is not tried again
 BY_KNOWN = ("next capture", "capture of what another artifact has")  # whose machine has captured before
@@ -120,6 +127,19 @@ class Matrix:
         for scene in PULLS:
             self._cloud.keep(scene)
         self._expected = snapshot(self._work)
+        with self._open(self._base / "nobody") as store:
+            self._litter(store)
+        self._cloud.keep(COLLECTION)
+
+    def _litter(self, store: Store) -> None:
+        """What nobody needs, of every kind."""
+        for tree in (False, True):
+            for _ in range(3):
+                store.backend.create(keys.pack(PackId.random(), tree=tree), [b"litter"])
+        guard.create_pin(store, frozenset([PackId.random()]))
+        store.backend.create(f"{keys.HOOKS}{0:014}-00000000", [hooks.encode([(bytes(32), PackId.random())])])
+        store.backend.create(f"{TRIALS}{'0' * 32}", [b"litter"])
+        store.backend.create(keys.condemned_list(1), [collection.encode([PackId.random()])])
 
     def requests(self, scene: str) -> int:
         """How many requests the scene takes when nothing goes wrong."""
@@ -142,7 +162,9 @@ class Matrix:
         assert error is None or (str(error) and "\n" not in str(error)), f"not one sentence: {error!r}"
         assert case.kind != "slow" or error is None, f"slow is no failure: {error!r}"
         assert case.forever or case.kind in UNMENDED or error is None, f"not mended: {error}"
-        self._check(case.scene, out, done=error is None)
+        self._check(
+            case.scene, out, done=error is None and not (hit and case.scene == COLLECTION and "flip" in case.kind)
+        )
         again = self._attempt(case.scene, home, out)
         assert again is None, f"the next call fails: {again!r}"
         self._check(case.scene, out, done=True)
@@ -152,6 +174,9 @@ class Matrix:
 
     def _check(self, scene: str, out: Path, *, done: bool) -> None:
         """The store, and the destination of a pull, are as they were or as they should be."""
+        if scene == COLLECTION:
+            self._check_collected(done=done)
+            return
         assert self._cloud.intact(scene), "what was there has changed"
         if scene in PULLS:
             self._check_pulled(out / "here", done=done, fresh=scene == "pull")
@@ -166,6 +191,25 @@ class Matrix:
                 materialise(store, resolve(store, f"{name}@{last}"), target / "here")
                 assert snapshot(target / "here") == self._expected
                 shutil.rmtree(target)
+
+    def _check_collected(self, *, done: bool) -> None:
+        """Every version is whole; with `done`, nothing is in the store that none needs."""
+        with self._open(self._fresh("reader")) as store:
+            assert store is not None
+            needed = set()
+            for number, expected in ((1, self._earlier), (2, self._expected)):
+                version = resolve(store, f"exp/tag@{number}")
+                needed |= packs_of(store, version)
+                target = self._fresh("copy")
+                materialise(store, version, target / "here")
+                assert snapshot(target / "here") == expected
+                shutil.rmtree(target)
+            found = {one.key for one in store.backend.list("")}
+            packs = {key for key in found if key.startswith((keys.PACKS, keys.TREES))}
+            assert {keys.pack_id_of(key) for key in packs} >= needed
+            if done:
+                assert {keys.pack_id_of(key) for key in packs} == needed
+                assert not [key for key in found if key.startswith((keys.PINS, keys.HOOKS, TRIALS))]
 
     def _check_pulled(self, here: Path, *, done: bool, fresh: bool) -> None:
         """A destination is whole; after an error it is not there, or each file in it is the earlier one or the new."""
@@ -191,7 +235,9 @@ class Matrix:
         try:
             with self._open(home) as store:
                 name, _ = SCENES[scene]
-                if scene in PULLS:
+                if scene == COLLECTION:
+                    collect(store, grace=0)
+                elif scene in PULLS:
                     materialise(store, resolve(store, name), out / "here")
                 else:
                     capture(store, self._work, *name.split("/"))

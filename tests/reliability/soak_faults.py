@@ -1,4 +1,6 @@
-"""Every request of captures and pulls fails in every way: `python tests/reliability/soak_faults.py`; see `faults.py`.
+"""Every request of captures, pulls and a collection fails in every way; `faults.py` says what must hold then.
+
+`python tests/reliability/soak_faults.py`
 
 Prints, for each way, how many cases ended in success and how many in an error; each error once; and what must not be.
 """

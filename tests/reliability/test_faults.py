@@ -1,4 +1,4 @@
-"""Requests of captures and pulls fail at a server of its own process: a sample; `soak_faults.py` tries them all."""
+"""Requests of captures, pulls and collections fail at a server of its own process; `soak_faults.py` tries them all."""
 
 import os
 from pathlib import Path
@@ -40,15 +40,15 @@ def test_each_request_fails_in_one_way_or_another(matrix, scene):
         assert matrix.run(Case(scene, at, kinds[(shift + at) % len(kinds)], forever=False)).hit
 
 
-def test_so_it_is_on_s3(s3_matrix):
-    scene = "next capture"
+@pytest.mark.parametrize("scene", ["next capture", "collection"])
+def test_so_it_is_on_s3(s3_matrix, scene):
     kinds = ("lost after", "truncated", "500", "bit flipped on its way", "reset before", "bit flipped in the answer")
     for at in range(s3_matrix.requests(scene)):
         assert s3_matrix.run(Case(scene, at, kinds[at % len(kinds)], forever=False)).hit
 
 
 @pytest.mark.parametrize("kind", ["500", "403", "reset after", "bit flipped in the answer"])
-@pytest.mark.parametrize(("scene", "at"), [("next capture", 3), ("pull", 2)])
+@pytest.mark.parametrize(("scene", "at"), [("next capture", 3), ("pull", 2), ("collection", 9)])
 def test_a_service_that_does_not_recover_is_one_clear_error(matrix, scene, at, kind):
     assert matrix.run(Case(scene, at, kind, forever=True)).error is not None
 
