@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
@@ -26,28 +27,35 @@ from studio_cas.testing.faulty_http import BUCKET, Fault, serve
 CONTENT = random.Random(5).randbytes(3 * LARGE + 17)
 
 
+def kind_of(request):
+    """Which service a fixture is asked for."""
+    if request.param == "gcs":
+        return FaultyGcs
+    pytest.importorskip("s3fs")
+    request.getfixturevalue("models_are_read_once")
+    from studio_cas.testing.faulty_s3 import FaultyS3
+
+    return FaultyS3
+
+
+def opened(service, keys):
+    """A backend at it."""
+    if isinstance(service, FaultyGcs):
+        return GcsBackend(BUCKET, endpoint=service.endpoint, timeout=2.0)
+    from studio_cas.backends.s3 import S3Backend
+
+    return S3Backend(BUCKET, endpoint=service.endpoint, credentials=keys(), timeout=2.0)
+
+
 @pytest.fixture(params=["gcs", "s3"])
 def service(request):
-    if request.param == "gcs":
-        kind = FaultyGcs
-    else:
-        pytest.importorskip("s3fs")
-        request.getfixturevalue("models_are_read_once")
-        from studio_cas.testing.faulty_s3 import FaultyS3
-
-        kind = FaultyS3
-    with serve(kind) as running:
+    with serve(kind_of(request)) as running:
         yield running
 
 
 @pytest.fixture
 def backend(service, keys):
-    if isinstance(service, FaultyGcs):
-        store = GcsBackend(BUCKET, endpoint=service.endpoint, timeout=2.0)
-    else:
-        from studio_cas.backends.s3 import S3Backend
-
-        store = S3Backend(BUCKET, endpoint=service.endpoint, credentials=keys(), timeout=2.0)
+    store = opened(service, keys)
     yield store
     store.close()
 
@@ -214,6 +222,29 @@ def test_a_connection_that_was_idle_for_long_is_not_used(asked, monkeypatch):
         assert asked.exchange(Request("GET", url, {})).status == 200
 
 
+def test_a_small_request_closes_what_was_idle_for_long(backend, service, monkeypatch):
+    service.objects["a"] = CONTENT
+    backend.read("a", 0, LARGE)
+    idle = backend._client._direct._idle
+    backend.stat("a")
+    assert sum(map(len, idle.kept.values())) == 1
+    monkeypatch.setattr(direct, "_IDLE_SECONDS", 0.0)
+    backend.stat("a")
+    assert sum(map(len, idle.kept.values())) == 0
+
+
+def test_a_service_that_is_not_there_is_named(backend, service, monkeypatch):
+    service.objects["a"] = CONTENT
+    backend.read("a", 0, LARGE)
+    backend._client._direct.close()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        family = (socket.AF_INET, socket.SOCK_STREAM, 6, "", unused.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [family])
+        with pytest.raises(TransientError, match=f"{service.endpoint} can not be reached: Connection refused"):
+            backend.read("a", 0, LARGE)
+
+
 def test_a_server_that_refuses_in_mid_upload_is_heard(asked):
     def refuse(connection):
         heard(connection)
@@ -260,6 +291,7 @@ def test_a_trickle_ends_as_well(monkeypatch):
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9000000000000\r\n\r\nx", 200, b""),
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", 503, b"busy"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc", 200, b"abc"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 500000\r\n\r\n" + CONTENT[:500_000], 200, CONTENT[:500_000]),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, b""),
     ],
 )
@@ -320,29 +352,35 @@ def certificate(tmp_path_factory):
     return file
 
 
-@pytest.fixture
-def secure(certificate):
+@pytest.fixture(params=["gcs", "s3"])
+def secure(request, certificate, keys):
+    """A service behind TLS, and what opens a backend there."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with serve(FaultyGcs, context=context) as running:
-        yield running
+    kind = kind_of(request)
+    with serve(kind, context=context) as running:
+        yield running, partial(opened, running, keys)
 
 
 def test_packs_go_over_tls_both_ways(secure, certificate, monkeypatch, sent):
+    service, opening = secure
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    store = GcsBackend(BUCKET, endpoint=secure.endpoint)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    store = opening()
     store.create("a", [CONTENT])
     for _ in range(2):
         assert bytes(store.read("a", 0, 2 * LARGE)) == CONTENT[: 2 * LARGE]
+    assert service.objects["a"] == CONTENT
     assert len(sent) == 3
     store.close()
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(secure, sent):
-    store = GcsBackend(BUCKET, endpoint=secure.endpoint)
+    service, opening = secure
+    store = opening()
     with pytest.raises(StoreUnavailableError, match=r"can not be reached: .*CERTIFICATE_VERIFY_FAILED") as caught:
         store.read("a", 0, LARGE)
     assert not isinstance(caught.value, TransientError)
-    assert secure.requests == []
+    assert service.requests == []
     assert len(sent) == 1
     store.close()

@@ -61,6 +61,7 @@ class CloudClient(ABC):
     def _connected(self) -> Any:
         if self._pid != os.getpid():
             self._renew()
+        self._direct.tidy()
         with self._lock:
             if self._filesystem is None:
                 self._filesystem = self._connect()

@@ -97,11 +97,18 @@ class Direct:
 
     def close(self) -> None:
         """Close what no request uses."""
+        self._close_older(-1.0)
+
+    def tidy(self) -> None:
+        """Close what no request has used for a while, as the other side does."""
+        self._close_older(_IDLE_SECONDS)
+
+    def _close_older(self, seconds: float) -> None:
+        now = time.monotonic()
         with self._idle.lock:
-            kept, self._idle.kept = self._idle.kept, {}
-        for connections in kept.values():
-            for _, connection in connections:
-                connection.close()
+            for kept in self._idle.kept.values():
+                while kept and now - kept[0][0] > seconds:
+                    kept.pop(0)[1].close()
 
     def exchange(self, request: Request) -> Answer:
         """The answer, whatever its status.
@@ -127,11 +134,11 @@ class Direct:
         answered = False
         try:
             deadline = time.monotonic() + self._longest
-            self._send(connection, url, request, deadline)
+            whole = self._send(connection, url, request, deadline)
             carrier = connection.sock  # http.client lets go of it where it is the last answer
             response = connection.getresponse()
             body = _body(response, carrier, request.most, deadline)
-            answered = body is not None and not response.will_close
+            answered = whole and body is not None and not response.will_close
         finally:
             if not answered:
                 connection.close()
@@ -141,8 +148,8 @@ class Direct:
 
     def _send(
         self, connection: http.client.HTTPConnection, url: SplitResult, request: Request, deadline: float
-    ) -> None:
-        """Send it. A server that refuses may close before it has all of it: then its answer counts."""
+    ) -> bool:
+        """Send it; False where the server has answered, and takes no more of it."""
         target = url.path + (f"?{url.query}" if url.query else "")
         named = any(name.lower() == "host" for name in request.headers)
         connection.putrequest(request.method, target or "/", skip_host=named, skip_accept_encoding=True)
@@ -161,6 +168,8 @@ class Direct:
         except OSError:
             if not _readable(connection.sock):
                 raise
+            return False
+        return True
 
     def _kept(self, origin: str) -> http.client.HTTPConnection | None:
         """A connection that is still open, as far as can be known."""
@@ -268,7 +277,9 @@ def _filled(response: http.client.HTTPResponse, connection: socket.socket, size:
         return response.read()
     view = np.empty(size, np.uint8).data  # not zeroed first, which would take the interpreter's lock
     try:
-        begun = response.read1(size)  # what came with the headers; from here on without http.client, and so its frames
+        begun = response.read1(
+            min(size, WATCHED)
+        )  # what came with the headers; from here on without http.client, and so its frames
         done, count = len(begun), len(begun)
         view[:done] = begun
         while done < size and count:
