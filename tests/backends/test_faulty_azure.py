@@ -1,6 +1,7 @@
 """What a container of Azure does when the network or the service misbehaves: the contract, and what is Azure's own."""
 
 import base64
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,3 +144,31 @@ def test_a_token_in_a_url_is_in_no_error(service, tmp_path, kind):
         service.faults.clear()
     assert all(canary in target for _, target in service.requests)
     store.close()
+
+
+def test_a_login_sends_its_token_and_nothing_else_of_its_own(service, monkeypatch):
+    login = pytest.importorskip("studio_cas.backends.azure_login")
+    token = SimpleNamespace(token="of-the-login", expires_on=4_000_000_000)
+    monkeypatch.setattr(login, "DefaultAzureCredential", lambda: SimpleNamespace(get_token=lambda _: token))
+    for name in ("AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    seen, answer = set(), service.answer
+
+    def noted(method, target, headers, body):
+        seen.add(headers.get("Authorization"))
+        return answer(method, target, headers, body)
+
+    monkeypatch.setattr(service, "answer", noted)
+    store = AzureBackend(BUCKET, account=ACCOUNT, endpoint=service.account, timeout=TIMEOUT)
+    store.prepare()
+    store.create("a", [CONTENT])
+    assert bytes(store.read("a")) == CONTENT
+    assert seen == {"Bearer of-the-login"}
+    store.close()
+
+
+def test_a_whole_object_may_come_without_a_range(bare, service, monkeypatch):
+    monkeypatch.setattr(service, "answer", lambda *_: (200, {"x-ms-blob-type": "BlockBlob"}, CONTENT))
+    assert bytes(bare.read("a")) == CONTENT
+    with pytest.raises(TransientError, match="incomplete"):
+        bare.read("a", 1, 5)

@@ -45,7 +45,9 @@ class Terminal:
         self.home = folder / "home"
         self.home.mkdir()
         kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("STUDIO", "GOOGLE", "STORAGE_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("STUDIO", "GOOGLE", "STORAGE_", "AZURE_"))
         }
         self.environment = {**kept, "HOME": str(self.home), "COLUMNS": "100"}
 

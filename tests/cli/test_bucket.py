@@ -1,4 +1,4 @@
-"""The same commands against buckets: of a Google Cloud Storage emulator, and of an S3 server."""
+"""The same commands against buckets: of emulators of Google Cloud Storage and of Azure, and of an S3 server."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ print("trained")
 """
 
 
-@pytest.fixture(params=["gs", "s3"])
+@pytest.fixture(params=["gs", "s3", "az"])
 def bucket(request, terminal):
     """The URL of a store in a bucket that is not there yet; `terminal` reaches its service."""
     if request.param == "gs":
         service = request.getfixturevalue("gcs_emulator")
         terminal.environment["STORAGE_EMULATOR_HOST"] = service.endpoint
     else:
-        service = request.getfixturevalue("s3_server")
+        service = request.getfixturevalue({"s3": "s3_server", "az": "azure_emulator"}[request.param])
         terminal.environment.update(service.environment)
     return f"{request.param}://{service.new_bucket()}/studio"
 
@@ -48,6 +48,8 @@ def test_a_folder_comes_back_from_a_bucket(terminal, weights, bucket):
     assert (terminal.folder / "back" / "epoch-1.bin").read_bytes() == (weights / "epoch-1.bin").read_bytes()
     assert terminal.ok("cat", "exp/w/notes.txt", "--store", bucket).out == "loss 0.5\n"
     assert terminal.ok("ls", "--store", bucket).out == "exp\n"
+    costs = terminal.ok("du", "--cost", "--store", bucket).out
+    assert ("not estimated: no list prices of Azure" if bucket.startswith("az:") else "a month costs") in costs
 
 
 def test_a_script_is_run_and_its_weights_are_in_the_bucket(terminal, bucket):
@@ -60,7 +62,7 @@ def test_a_script_is_run_and_its_weights_are_in_the_bucket(terminal, bucket):
 
 def test_the_configuration_names_the_bucket(terminal, weights, bucket):
     scheme, _, name, _ = bucket.split("/")
-    kind = {"gs:": "gcloud", "s3:": "s3"}[scheme]
+    kind = {"gs:": "gcloud", "s3:": "s3", "az:": "azure"}[scheme]
     (terminal.home / ".studioml").mkdir()
     (terminal.home / ".studioml" / "config.yaml").write_text(f"storage: {{type: {kind}, bucket: {name}}}\n")
     terminal.ok("push", weights, "exp/w")
@@ -83,7 +85,7 @@ def test_the_doctor_looks_at_the_bucket(terminal, bucket):
     assert "ok    overwriting: what exists is not overwritten" in tested
     assert "ok    clock:" in tested
     assert "warn  store: no store at" in tested
-    if bucket.startswith("s3:"):  # the emulator of the other one does not tell
+    if not bucket.startswith("gs:"):  # that emulator does not tell
         assert "warn  rights: create, read, list, delete, overwrite\n" in tested
         assert "not needed to run, push and pull: delete, overwrite" in tested
     assert "warn  store: no store at" in terminal.ok("doctor", "--store", bucket).out
@@ -128,13 +130,29 @@ def test_a_credential_that_may_not_delete_is_enough(terminal, weights, unusual):
     assert "ok    rights: create, read, list\n" in doctor
 
 
-def test_secrets_are_in_no_output_and_no_record(terminal, weights, s3_server):
-    bucket = f"s3://{s3_server.new_bucket()}"
-    canary = "wJalrXUtnFEMI-canary"
-    (terminal.folder / "keys").write_text(f"[default]\naws_access_key_id = AKIA\naws_secret_access_key = {canary}\n")
+@pytest.fixture(params=["s3", "az"])
+def secretive(request, terminal):
+    """A bucket, the section that names it, and what nobody shall see of its credentials."""
+    if request.param == "s3":
+        service, secret = request.getfixturevalue("s3_server"), "wJalrXUtnFEMI-canary"
+        keys = f"[default]\naws_access_key_id = AKIA\naws_secret_access_key = {secret}\n"
+        kind, more = "s3", "region: eu-west-1"
+    else:
+        service = request.getfixturevalue("azure_emulator")
+        secret, keys = service.key, f"AZURE_STORAGE_KEY={service.key}\n"
+        kind, more = "azure", f"account: {service.account}"
+    (terminal.folder / "keys").write_text(keys)
     (terminal.folder / "keys").chmod(0o600)
-    section = f"{{type: s3, bucket: {bucket}, credentials: keys, endpoint: '{s3_server.endpoint}', region: eu-west-1}}"
+    name = service.new_bucket()
+    section = f"{{type: {kind}, bucket: {name}, credentials: keys, endpoint: '{service.endpoint}', {more}}}"
     (terminal.folder / "mine.yaml").write_text(f"storage: {section}\n")
+    store = open_backend(f"{request.param}://{name}", credentials=terminal.folder / "keys", endpoint=service.endpoint)
+    yield store, secret
+    store.close()
+
+
+def test_secrets_are_in_no_output_and_no_record(terminal, weights, secretive):
+    store, canary = secretive
     options = ("--config", "mine.yaml")
     (terminal.folder / "train.py").write_text(SCRIPT)
     outcomes = [
@@ -147,9 +165,7 @@ def test_secrets_are_in_no_output_and_no_record(terminal, weights, s3_server):
     kept = [path for path in terminal.home.rglob("*") if path.is_file()]
     assert kept
     assert not [path for path in kept if canary.encode() in path.read_bytes()]
-    store = open_backend(bucket, credentials=terminal.folder / "keys", endpoint=s3_server.endpoint)
     stored = [bytes(store.read(found.key)) for found in store.list("")]
-    store.close()
     assert len(stored) > 5
     assert not [content for content in stored if canary.encode() in content]
 
@@ -192,4 +208,23 @@ def test_the_doctor_names_where_keys_were_found(terminal, s3_server):
     wrong = terminal.run("doctor", "--config", "mine.yaml")
     assert "fail  credentials: " in wrong.out
     assert "not a file of AWS keys" in wrong.out
+    assert "SECRET" not in wrong.out + wrong.err
+
+
+def test_the_doctor_names_an_account_and_where_its_key_was_found(terminal, azure_emulator):
+    bucket = f"az://{azure_emulator.new_bucket()}"
+    asked = ("doctor", "--store", bucket)
+    found = terminal.run(*asked, **azure_emulator.environment).out
+    assert f"ok    credentials: Azure, account {azure_emulator.account}, by a key from the environment\n" in found
+    assert "fail  credentials: no Azure storage account is known: set `account:`" in terminal.run(*asked).out
+    account = {"AZURE_STORAGE_ACCOUNT": "ann"}
+    expired = terminal.run(*asked, AZURE_STORAGE_SAS_TOKEN="sv=1&se=2026-01-01&sig=SECRET", **account)
+    assert "fail  credentials: a SAS token from the environment has expired" in expired.out
+    assert "SECRET" not in expired.out + expired.err
+    (terminal.folder / "keys").write_text("SECRET\n")
+    (terminal.folder / "mine.yaml").write_text("storage: {type: azure, bucket: bucket, credentials: keys}\n")
+    wrong = terminal.run("doctor", "--config", "mine.yaml")
+    assert "fail  credentials: " in wrong.out
+    assert "not a file of Azure keys" in wrong.out
+    assert "can be read by other users" in wrong.out + wrong.err
     assert "SECRET" not in wrong.out + wrong.err

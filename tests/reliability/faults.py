@@ -27,6 +27,7 @@ from studio_cas.store.collecting import collect
 from studio_cas.store.reachability import packs_of
 from studio_cas.store.store import open_store, probed_stores
 from studio_cas.store.versions import list_versions, resolve
+from studio_cas.testing.faulty_azure import ACCOUNT
 from studio_cas.testing.faulty_http import BUCKET, Fault
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.materialise import materialise
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 TIMEOUT = 0.5  # seconds without a sign of life
 BUDGET = Budget(attempts=4, seconds=30.0, first=0.01, longest=0.05)
+KEYS = {  # a file of keys for each cloud that needs one; they open nothing
+    "s3": "[default]\naws_access_key_id = AKIATESTING\naws_secret_access_key = secret\n",
+    "azure": "AZURE_STORAGE_KEY=c2VjcmV0\n",
+}
 KINDS = {
     "500": Fault("", status=500),
     "429": Fault("", status=429, headers={"Retry-After": "0"}),
@@ -102,7 +107,7 @@ class Matrix:
         self._made = 0
         base.mkdir(exist_ok=True)
         self._keys = base / "keys"
-        self._keys.write_text("[default]\naws_access_key_id = AKIATESTING\naws_secret_access_key = secret\n")
+        self._keys.write_text(KEYS.get(cloud.kind, ""))
         self._prepare()
 
     def _prepare(self) -> None:
@@ -262,6 +267,11 @@ class Matrix:
     def _bare(self) -> Bucket:
         if self._cloud.kind == "gcs":
             return GcsBackend(BUCKET, "team", endpoint=self._cloud.endpoint, project="p", timeout=TIMEOUT)
+        if self._cloud.kind == "azure":
+            from studio_cas.backends.azure import AzureBackend
+
+            account = f"{self._cloud.endpoint}/{ACCOUNT}"
+            return AzureBackend(BUCKET, "team", endpoint=account, credentials=self._keys, timeout=TIMEOUT)
         from studio_cas.backends.s3 import S3Backend
 
         return S3Backend(BUCKET, "team", endpoint=self._cloud.endpoint, credentials=self._keys, timeout=TIMEOUT)

@@ -57,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scene", choices=SCENES, action="append", help="only this one; repeatable")
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this way to fail; repeatable")
-    parser.add_argument("--cloud", choices=("gcs", "s3"), default="gcs", help="what the service speaks")
+    parser.add_argument("--cloud", choices=("gcs", "s3", "azure"), default="gcs", help="what the service speaks")
     options = parser.parse_args()
     with faulty_cloud(options.cloud) as cloud, tempfile.TemporaryDirectory(prefix="soak-") as base:
         return 1 if soak(Matrix(cloud, Path(base)), options.scene or list(SCENES), options.kind or list(KINDS)) else 0

@@ -24,13 +24,6 @@ def matrix(base):
         yield Matrix(cloud, base / "gcs")
 
 
-@pytest.fixture(scope="module")
-def s3_matrix(base):
-    pytest.importorskip("s3fs")
-    with faulty_cloud("s3") as cloud:
-        yield Matrix(cloud, base / "s3")
-
-
 @pytest.mark.parametrize("scene", SCENES)
 def test_each_request_fails_in_one_way_or_another(matrix, scene):
     """Ways take turns, so that each is met in each scene or in the next."""
@@ -40,11 +33,19 @@ def test_each_request_fails_in_one_way_or_another(matrix, scene):
         assert matrix.run(Case(scene, at, kinds[(shift + at) % len(kinds)], forever=False)).hit
 
 
+@pytest.fixture(scope="module", params=["s3", "azure"])
+def other_matrix(request, base):
+    if request.param == "s3":
+        pytest.importorskip("s3fs")
+    with faulty_cloud(request.param) as cloud:
+        yield Matrix(cloud, base / request.param)
+
+
 @pytest.mark.parametrize("scene", ["next capture", "collection"])
-def test_so_it_is_on_s3(s3_matrix, scene):
+def test_so_it_is_on_other_clouds(other_matrix, scene):
     kinds = ("lost after", "truncated", "500", "bit flipped on its way", "reset before", "bit flipped in the answer")
-    for at in range(s3_matrix.requests(scene)):
-        assert s3_matrix.run(Case(scene, at, kinds[at % len(kinds)], forever=False)).hit
+    for at in range(other_matrix.requests(scene)):
+        assert other_matrix.run(Case(scene, at, kinds[at % len(kinds)], forever=False)).hit
 
 
 @pytest.mark.parametrize("kind", ["500", "403", "reset after", "bit flipped in the answer"])

@@ -3,6 +3,7 @@
 import pytest
 from tests.reliability.folders import fill, snapshot
 
+from studio_cas.backends.azure import AzureBackend
 from studio_cas.backends.gcs import GcsBackend
 from studio_cas.backends.metered import Metered
 from studio_cas.backends.retrying import Retrying
@@ -11,6 +12,7 @@ from studio_cas.formats import keys
 from studio_cas.store.merging import Policy
 from studio_cas.store.store import open_store
 from studio_cas.store.versions import list_versions, resolve
+from studio_cas.testing.faulty_azure import FaultyAzure
 from studio_cas.testing.faulty_gcs import FaultyGcs
 from studio_cas.testing.faulty_http import BUCKET, serve
 from studio_cas.testing.faulty_s3 import FaultyS3
@@ -18,19 +20,22 @@ from studio_cas.worktree.capture import capture
 from studio_cas.worktree.materialise import materialise
 
 
-@pytest.fixture(params=["gcs", "s3"])
+@pytest.fixture(params=["gcs", "s3", "azure"])
 def opened(request, tmp_path):
     """Open the store in a bucket that refuses deletes and overwrites, as a machine of that name."""
     if request.param == "s3":
         pytest.importorskip("s3fs")
     credentials = tmp_path / "keys"
     credentials.write_text("[default]\naws_access_key_id = AKIATESTING\naws_secret_access_key = secret\n")
-    with serve(FaultyGcs if request.param == "gcs" else FaultyS3) as service:
+    (tmp_path / "azure").write_text("AZURE_STORAGE_KEY=c2VjcmV0\n")
+    with serve({"gcs": FaultyGcs, "s3": FaultyS3, "azure": FaultyAzure}[request.param]) as service:
         service.create_only = True
 
         def as_machine(name):
             if request.param == "gcs":
                 bare = GcsBackend(BUCKET, "team", endpoint=service.endpoint, project="p")
+            elif request.param == "azure":
+                bare = AzureBackend(BUCKET, "team", endpoint=service.account, credentials=tmp_path / "azure")
             else:
                 from studio_cas.backends.s3 import S3Backend
 

@@ -91,7 +91,8 @@ class AzureBackend(Bucket):
 
     def _get_object(self, name: str, wanted: str, most: int) -> tuple[Buffer, str]:
         said, body = self._client.request("GET", self._place(name), headers={"x-ms-range": wanted}, most=most)
-        return body, said.get("Content-Range", "")
+        whole = wanted == "bytes=0-" and "x-ms-blob-type" in said  # all of it may come without a range
+        return body, said.get("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}" if whole else "")
 
     def _put_object(self, name: str, parts: Sequence[Buffer]) -> None:
         try:

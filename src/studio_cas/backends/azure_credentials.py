@@ -87,9 +87,9 @@ def load(
         raise StoreUnavailableError(f"{name!r} is no storage account: their names are 3 to 24 small letters and digits")
     found = Account(name, _endpoint(name, endpoint, said))
     if key:
-        return Account(name, found.endpoint, key=_decoded(key, place), found_in=f"{_KEY[0]}, {place}")
+        return Account(name, found.endpoint, key=_decoded(key, place), found_in=f"a key from {place}")
     if sas:
-        found = Account(name, found.endpoint, sas=_pairs(sas, place), found_in=f"{_SAS[0]}, {place}")
+        found = Account(name, found.endpoint, sas=_pairs(sas, place), found_in=f"a SAS token from {place}")
     if not (found.here or found.endpoint.startswith("https://")):
         raise StoreUnavailableError(f"{found.endpoint} is not encrypted: only an account's key can be used there")
     return found

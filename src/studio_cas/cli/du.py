@@ -47,7 +47,7 @@ def du(
         return
     _print(usage)
     if cost:
-        _print_cost(estimated)
+        _print_cost(estimated, unpriced="Azure" if store.url.startswith("az://") else "")
 
 
 def _print(usage: StoreUsage) -> None:
@@ -80,7 +80,10 @@ def _record(cost: Cost | None) -> dict[str, Any] | None:
     }
 
 
-def _print_cost(cost: Cost | None) -> None:
+def _print_cost(cost: Cost | None, unpriced: str) -> None:
+    if cost is None and unpriced:
+        print(f"what it costs is not estimated: no list prices of {unpriced} are known here")
+        return
     if cost is None:
         print("it is on this machine: nobody sends a bill for it")
         return

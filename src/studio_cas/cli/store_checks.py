@@ -25,6 +25,8 @@ def check_credentials(storage: Storage) -> Iterator[Finding]:
         yield Finding("credentials", "ok", "none needed: the store is a folder")
     elif storage.url.startswith("s3://"):
         yield _check_aws_keys(storage.credentials)
+    elif storage.url.startswith("az://"):
+        yield _check_azure_account(storage)
     elif not storage.url.startswith("gs://"):
         yield Finding("credentials", "ok", f"not looked at for {storage.url}")
     elif os.environ.get("STORAGE_EMULATOR_HOST"):
@@ -54,6 +56,23 @@ def _check_aws_keys(path: Path | None) -> Finding:
         if found
         else Finding("credentials", "fail", "no AWS credentials", advice)
     )
+
+
+def _check_azure_account(storage: Storage) -> Finding:
+    from importlib.util import find_spec
+
+    from studio_cas.backends import azure_credentials
+
+    try:
+        account = azure_credentials.load(storage.credentials, storage.account, storage.endpoint)
+    except StudioError as error:
+        return Finding("credentials", "fail", str(error))
+    if account.has_expired(time.time()):
+        return Finding("credentials", "fail", f"{account.found_in} has expired", "make a new one")
+    if account.key is None and not account.sas and (find_spec("azure") is None or find_spec("azure.identity") is None):
+        advice = "pip install 'studio-cas[azure]' to log in; or give an account's key, or a SAS token"
+        return Finding("credentials", "fail", "no Azure key, and the extra [azure] is missing", advice)
+    return Finding("credentials", "ok", f"Azure, account {account.name}, by {account.found_in}")
 
 
 def _check_key_file(path: Path) -> Finding:

@@ -70,7 +70,10 @@ class Cost:
 
 
 def estimate(store: Store, now: float) -> Cost | None:
-    """The cost of a month, `now` being in seconds; None where nobody sends a bill for it. Lists every object."""
+    """The cost of a month, `now` being in seconds; None where there is none, or it can not be known.
+
+    Lists every object.
+    """
     prices = PRICES.get(store.url.partition("://")[0])
     if prices is None:
         return None

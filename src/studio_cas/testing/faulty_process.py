@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from studio_cas.testing.faulty_azure import FaultyAzure
 from studio_cas.testing.faulty_gcs import FaultyGcs
 from studio_cas.testing.faulty_http import Fault, FaultyService, Handler, serve
 from studio_cas.testing.faulty_s3 import FaultyS3
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONTROL: Final = "/_control"
-KINDS: Final[dict[str, type[FaultyService]]] = {"gcs": FaultyGcs, "s3": FaultyS3}
+KINDS: Final[dict[str, type[FaultyService]]] = {"gcs": FaultyGcs, "s3": FaultyS3, "azure": FaultyAzure}
 
 
 class Controlled(Handler):
