@@ -2,7 +2,7 @@
 
 An event loop moves everything through one thread: each block of an answer is decrypted, parsed, copied and joined
 there, while other cores wait. Here the kernel, or OpenSSL, writes into the buffer that the caller gets, and the lock of
-the interpreter is free meanwhile: requests of several threads use as many cores. See docs/adr/0017. For small requests
+the interpreter is free meanwhile: requests of several threads use as many cores. See docs/adr/0019. For small requests
 the loop is as good, and saves a connection.
 """
 
