@@ -34,6 +34,8 @@ def main() -> None:
 
     for stream in (sys.stdout, sys.stderr):
         streams.fails(stream)  # it was told before, or there is nobody to tell
+    gc.disable()
+    gc.freeze()  # the interpreter would look at every object twice on its way out: 15 ms
     sys.exit(code)
 
 

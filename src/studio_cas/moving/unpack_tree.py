@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from studio_cas.errors import RefusedError
-from studio_cas.worktree.fetch import CREATE
 from studio_cas.worktree.scan import open_below, parent_below
 from studio_cas.worktree.selection import link_leaves
+from studio_cas.worktree.whole import CREATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -25,6 +25,7 @@ _SIGNATURES = {
     "studio_split": (None, (_pointer, _size, _int, ctypes.c_char_p, _int, _pointer)),
     "studio_merge": (None, (_pointer, _size, _int, ctypes.c_char_p, _int, _pointer)),
     "studio_read": (_int, (_int, _int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64, _pointer, _pointer)),
+    "studio_write": (_int, (_int, _int, ctypes.c_char_p, ctypes.c_char_p, _pointer, _pointer, _pointer)),
     "studio_list_begin": (_pointer, (_int,)),
     "studio_list_end": (None, (_pointer,)),
     "studio_list": (_int, (_pointer, ctypes.c_char_p, _int, _pointer, _pointer, _pointer, _pointer)),

@@ -103,6 +103,53 @@ STUDIO_API int studio_read(int root, int count, const char *paths, const studio_
 }
 #endif
 
+typedef struct { /* as Python's struct "=4q" */
+    int64_t offset, size, mtime_ns, mode;
+} studio_file;
+
+static int write_all(int file, const uint8_t *data, size_t size) {
+    while (size) {
+        const ssize_t count = write(file, data, size);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return -1;
+        data += count;
+        size -= (size_t)count;
+    }
+    return 0;
+}
+
+/* Make `count` files below the open folder `root`, none of which may be there: `paths` as above, the bytes of each at its
+ * offset in `data`. rows[column * count + n] is what stat says then: size, times, inode, device. How many were made; where
+ * one failed, *failure is why, or 0 where it could not be made at all, and Python shall try. */
+STUDIO_API int studio_write(int root, int count, const char *paths, const studio_file *files, const uint8_t *data,
+                            uint64_t *rows, int *failure) {
+    *failure = 0;
+    for (int index = 0; index < count; index++, paths += strlen(paths) + 1) {
+        const studio_file wanted = files[index];
+        const int file =
+            openat(root, paths, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)wanted.mode);
+        if (file < 0) return index;
+        struct timespec moment = {.tv_sec = wanted.mtime_ns / 1000000000, .tv_nsec = wanted.mtime_ns % 1000000000};
+        if (moment.tv_nsec < 0) {
+            moment.tv_sec--;
+            moment.tv_nsec += 1000000000;
+        }
+        const struct timespec moments[2] = {moment, moment};
+        struct stat status;
+        if (write_all(file, data + wanted.offset, (size_t)wanted.size) || futimens(file, moments) ||
+            fstat(file, &status)) {
+            *failure = errno;
+            close(file);
+            return index;
+        }
+        close(file);
+        const uint64_t row[5] = {(uint64_t)status.st_size, (uint64_t)nanoseconds(status.st_mtim),
+                                 (uint64_t)nanoseconds(status.st_ctim), status.st_ino, status.st_dev};
+        for (int column = 0; column < 5; column++) rows[column * count + index] = row[column];
+    }
+    return count;
+}
+
 /* Begin to list the open folder: what studio_list wants, or NULL, with errno. */
 STUDIO_API void *studio_list_begin(int folder) {
     const int own = fcntl(folder, F_DUPFD_CLOEXEC, 0);

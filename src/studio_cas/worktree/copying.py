@@ -12,9 +12,10 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas.ids import digest
-from studio_cas.worktree.fetch import SMALL_BATCH, Destination, WholeFile, local_error, write_to
+from studio_cas.worktree.fetch import SMALL_BATCH, Destination, local_error, write_to
 from studio_cas.worktree.plan import Wanted
 from studio_cas.worktree.scan import open_below
+from studio_cas.worktree.whole import WholeFile
 
 if TYPE_CHECKING:
     from studio_cas.formats.leaf import Leaf, Place

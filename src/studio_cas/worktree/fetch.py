@@ -13,8 +13,9 @@ import threading
 from collections import deque
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from studio_cas import native
 from studio_cas.codec import frames
 from studio_cas.errors import CorruptError, LocalIOError, NoSpaceError, NotFoundError, RefusedError
 from studio_cas.formats import keys
@@ -22,7 +23,8 @@ from studio_cas.formats.leaf import EntryKind
 from studio_cas.ids import digest
 from studio_cas.store import damage
 from studio_cas.worktree import plan
-from studio_cas.worktree.scan import Row, open_below, row_of
+from studio_cas.worktree.scan import open_below, row_of
+from studio_cas.worktree.whole import WholeFile, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,13 +34,13 @@ if TYPE_CHECKING:
     from studio_cas.formats.leaf import Place
     from studio_cas.store.store import Store
     from studio_cas.worktree.plan import RangeRead, Wanted
+    from studio_cas.worktree.scan import Row
 
 LOCAL_WORKERS = max(2, min(8, os.cpu_count() or 2))
 REMOTE_WORKERS = 32
-FEW = 4  # chunks of a frame; with more they are small files, which threads side by side write more slowly than one
+FEW = 4  # chunks of a frame; more are small files, which threads of Python write more slowly together than one alone
 IN_FLIGHT = 64 * 1024 * 1024
 SMALL_BATCH = 256
-CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 REWRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 CREATE_LARGE = REWRITE | os.O_EXCL
 
@@ -61,40 +63,6 @@ def local_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         named = error.filename if isinstance(error.filename, str | bytes) else path
         raise local_error(error, os.fsencode(named)) from error
-
-
-class WholeFile(NamedTuple):
-    """A file that is written at once: where, how, and who is told its stat row (`arrived(position, row)`)."""
-
-    root: int
-    path: bytes
-    kind: int
-    mtime_ns: int
-    arrived: Callable[[int, Row], None]
-    position: int
-
-    def write(self, data: Any) -> None:
-        """Make, fill and close the file. Raises OSError."""
-        kind = self.kind
-        fd = open_below(self.root, self.path, CREATE, 0o777 if kind == EntryKind.EXECUTABLE else 0o666)
-        try:
-            written = os.write(fd, data)
-            while written < len(data):
-                written += os.write(fd, memoryview(data)[written:])
-            os.utime(fd, ns=(self.mtime_ns, self.mtime_ns))
-            status = os.fstat(fd)
-        finally:
-            os.close(fd)
-        row = Row(
-            self.path,
-            kind,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            status.st_ino,
-            status.st_dev,
-        )
-        self.arrived(self.position, row)
 
 
 class Destination:
@@ -200,6 +168,21 @@ def write_to(target: WholeFile | Destination, offset: int | None, data: Any) -> 
         target.write(data, offset or 0)
 
 
+def _write_frame(frame: plan.FrameRead, plain: memoryview) -> None:
+    """Write the verified chunks of a frame; those that are whole files at once. Raises what `local_error` makes."""
+    targets: list[Any] = [wanted.target for wanted in frame.wanted]
+    destination: Any = None
+    try:
+        if len(targets) > FEW and all(isinstance(target[0], WholeFile) for target in targets):
+            offsets, lengths = [wanted.inner for wanted in frame.wanted], [wanted.length for wanted in frame.wanted]
+            write_files([target[0] for target in targets], offsets, lengths, plain)
+            return
+        for wanted, (destination, offset) in zip(frame.wanted, targets, strict=True):
+            write_to(destination, offset, plain[wanted.inner : wanted.inner + wanted.length])
+    except OSError as error:
+        raise local_error(error, destination.path if destination else error.filename) from error
+
+
 @cache
 def _umask() -> int:
     mask = os.umask(0o022)
@@ -285,37 +268,30 @@ class Fetcher:
             target: Any = frame.wanted[0].target
             message = f"{self._name}: {os.fsdecode(target[0].path)}: pack {read.pack.hex()} is damaged ({error})"
             raise CorruptError(message) from error
-        with self._turn if len(frame.wanted) > FEW else nullcontext():
+        with self._turn if len(frame.wanted) > FEW and native.library() is None else nullcontext():
             return self._write(read, frame, plain)
 
     def _write(self, read: RangeRead, frame: plan.FrameRead, plain: memoryview) -> int:
         """Verify the chunks of a frame, and write them."""
-        target: Any
-        written = 0
         for chunk_id, inner, length, target in frame.wanted:
-            piece = plain[inner : inner + length]
-            destination, offset = target
-            if digest(piece) != chunk_id:
+            if digest(plain[inner : inner + length]) != chunk_id:
                 damage.examine(self._store, read.pack)
+                destination: Any = target
                 message = (
-                    f"{self._name}: {os.fsdecode(destination.path)}: a chunk of pack {read.pack.hex()} is damaged; "
+                    f"{self._name}: {os.fsdecode(destination[0].path)}: a chunk of pack {read.pack.hex()} is damaged; "
                     "nothing of it was written"
                 )
                 raise CorruptError(message)
-            try:
-                write_to(destination, offset, piece)
-            except OSError as error:
-                raise local_error(error, destination.path) from error
-            written += length
-        return written
+        _write_frame(frame, plain)
+        return sum(wanted.length for wanted in frame.wanted)
 
     def _first_path(self, read: RangeRead) -> str:
         target: Any = read.frames[0].wanted[0].target
         return os.fsdecode(target[0].path)
 
-    def finish(self) -> None:
-        """Wait until all is written. Raises what a worker raised."""
-        while self._flights:
+    def finish(self, enough: Callable[[], bool] = lambda: False) -> None:
+        """Wait until all is written, or `enough` is. Raises what a worker raised."""
+        while self._flights and not enough():
             self._take()
 
     def close(self) -> None:

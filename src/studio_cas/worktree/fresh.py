@@ -67,9 +67,10 @@ def build(pull: Pull, staging: Staging, state: StateWriter) -> tuple[Fetcher, Tr
                 pull.record(state, *jobs.popleft())
             if len(jobs) > JOBS:
                 fetcher.finish()
+        while jobs:
+            fetcher.finish(lambda: not jobs[0][1].left)
+            pull.record(state, *jobs.popleft())
         fetcher.finish()
-        for entry in jobs:
-            pull.record(state, *entry)
     finally:
         fetcher.close()
         writing.close()

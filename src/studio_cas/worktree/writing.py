@@ -7,17 +7,19 @@ import os
 import threading
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 from studio_cas.errors import CorruptError, RefusedError
 from studio_cas.formats.leaf import CONTINUATION, CONTINUED, KIND_MASK, EntryKind
 from studio_cas.ids import digest
 from studio_cas.worktree.copying import Copier, Piece
-from studio_cas.worktree.fetch import SMALL_BATCH, Destination, Fetcher, WholeFile, local_error
+from studio_cas.worktree.fetch import SMALL_BATCH, Destination, Fetcher, local_error
 from studio_cas.worktree.plan import Wanted
 from studio_cas.worktree.scan import Row, parent_below, row_of
 from studio_cas.worktree.selection import link_leaves
 from studio_cas.worktree.sources import Sources
+from studio_cas.worktree.whole import WholeFile, write_files
 
 if TYPE_CHECKING:
     from studio_cas.formats.leaf import Leaf, Place
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 ZEROS = bytes(1024 * 1024)
 OPEN_LIMIT = 256
 PLANNED_LIMIT = 32 * 1024 * 1024
+PLANNED_FILES = 400  # of one chunk: workers begin while the next ones are planned
 
 
 class LeafJob:
@@ -203,6 +206,8 @@ class TreeWriting:
         if self._sources and self._copier.take(Piece(chunk_id, place, leaf.lengths[part.start], whole, None)):
             return
         wanted = Wanted(chunk_id, place.inner, leaf.lengths[part.start], (whole, None))
+        if len(self._chunks) >= PLANNED_FILES and self._chunks[-1][0][:2] != place[:2]:  # a frame is read once
+            self.flush()
         self._chunks.append((place, wanted))
 
     def _parts(self, leaf: Leaf, part: slice, destination: Destination, literal: bytes) -> None:
@@ -245,14 +250,14 @@ class TreeWriting:
 
 
 def _write_literals(batch: list[tuple[WholeFile, bytes]]) -> int:
-    written = 0
-    for whole, literal in batch:
-        try:
-            whole.write(literal)
-        except OSError as error:
-            raise local_error(error, whole.path) from error
-        written += len(literal)
-    return written
+    lengths = [len(literal) for _, literal in batch]
+    offsets = list(accumulate(lengths, initial=0))
+    data = memoryview(b"".join([literal for _, literal in batch]))
+    try:
+        write_files([whole for whole, _ in batch], offsets[:-1], lengths, data)
+    except OSError as error:
+        raise local_error(error, error.filename) from error
+    return offsets[-1]
 
 
 def _unlink(name: bytes, folder: int) -> None:
