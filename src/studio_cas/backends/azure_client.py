@@ -1,7 +1,7 @@
 """One request to Azure's blob service at a time, by its REST API: signature, time-outs, bounded concurrency.
 
 The event loop is fsspec's, the session is aiohttp's, and azure-identity brings the tokens of logins. Why neither adlfs
-nor Azure's own library sends the requests: docs/adr/0018.
+nor Azure's own library sends the requests: docs/adr/0020.
 """
 
 from __future__ import annotations
