@@ -4,18 +4,23 @@ import random
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
+import traceback
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from google.oauth2.credentials import Credentials
 
 from studio_cas.backends import direct
 from studio_cas.backends.direct import LARGE, CutOffError, Direct, Request, UnreachableError, proxied
@@ -144,6 +149,55 @@ def test_refusals_are_told_as_ever(backend):
         backend.create("a", [CONTENT])
     with pytest.raises(NotFoundError, match="there is no object b"):
         backend.read("b", 0, LARGE)
+
+
+@pytest.fixture
+def with_token(monkeypatch):
+    """Open a backend with a token in place of a credentials file."""
+
+    def open_(service, token):
+        key = Credentials(token)
+        monkeypatch.setattr(key, "refresh", lambda _: None)
+        monkeypatch.setattr("studio_cas.backends.gcs_credentials.load", lambda _: (key, "p"))
+        return GcsBackend(BUCKET, credentials=Path("key"), endpoint=service.endpoint, timeout=0.3)
+
+    return open_
+
+
+@pytest.mark.parametrize("kind", ["refuse", "lose", "reset", "hang", "short", "less"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_token_goes_along_and_is_never_told(with_token, caplog, kind, method):
+    with serve(FaultyGcs) as service:
+        store = with_token(service, "a-canary")
+        service.objects["a"] = CONTENT
+        service.arm(Fault(method, kind, status=401))
+        with pytest.raises(StoreUnavailableError) as caught:
+            store.read("a", 0, LARGE) if method == "GET" else store.create("b", [CONTENT])
+        assert service.heard["authorization"] == "Bearer a-canary"
+        told = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=False).format())
+        assert "canary" not in told + caplog.text
+        store.close()
+
+
+def test_a_token_that_can_not_be_sent_is_not_told_either(with_token):
+    with serve(FaultyGcs) as service:
+        store = with_token(service, "a-canary\nwith two lines")
+        with pytest.raises(StoreUnavailableError, match="a header of the request can not be sent") as caught:
+            store.read("a", 0, LARGE)
+        assert "canary" not in "".join(traceback.format_exception(caught.value))
+        assert service.requests == []
+        store.close()
+
+
+def test_nothing_is_said_at_the_end_of_a_process_that_closed_nothing():
+    with serve(FaultyGcs) as service:
+        service.objects["a"] = CONTENT
+        code = (
+            f"from studio_cas.backends.gcs import GcsBackend; store = GcsBackend({BUCKET!r}, "
+            f"endpoint={service.endpoint!r}); print(len(store.read('a', 0, {LARGE})))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{LARGE}\n", "")
 
 
 def test_many_threads_share_connections(backend, service):

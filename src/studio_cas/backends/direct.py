@@ -152,9 +152,12 @@ class Direct:
         """Send it; False where the server has answered, and takes no more of it."""
         target = url.path + (f"?{url.query}" if url.query else "")
         named = any(name.lower() == "host" for name in request.headers)
-        connection.putrequest(request.method, target or "/", skip_host=named, skip_accept_encoding=True)
-        for name, value in request.headers.items():
-            connection.putheader(name, value)
+        try:
+            connection.putrequest(request.method, target or "/", skip_host=named, skip_accept_encoding=True)
+            for name, value in request.headers.items():
+                connection.putheader(name, value)
+        except ValueError:  # its text quotes the header, and that may be a token
+            raise HandshakeError("a header of the request can not be sent") from None
         connection.endheaders()
         at_once = WATCHED if url.scheme == "https" else _SLICE  # TLS tells of a block when all of it got away
         try:

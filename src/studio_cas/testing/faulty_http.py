@@ -55,7 +55,7 @@ class Fault:
 
 
 class FaultyService(ABC):
-    """What the server holds: `objects`, armed `faults`, and the (method, path) of all `requests`.
+    """What the server holds: `objects`, armed `faults`, (method, path) of all `requests`, `heard`: the last headers.
 
     `create_only`: its credentials may create, read and list; whatever would delete or overwrite is refused with 403.
     """
@@ -70,6 +70,7 @@ class FaultyService(ABC):
         self.objects: dict[str, bytes] = {}
         self.faults: deque[Fault] = deque()
         self.requests: list[tuple[str, str]] = []
+        self.heard: dict[str, str] = {}
         self.bucket_exists = True
         self.ignores_preconditions = False
         self.create_only = False
@@ -166,6 +167,7 @@ class Handler(BaseHTTPRequestHandler):
         """Read a request, and answer it, or let it fail."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.state.requests.append((self.command, self.path))
+        self.state.heard = {name.lower(): value for name, value in self.headers.items()}
         fault = self.state.next_fault(self.command)
         kind = fault.kind if fault else ""
         if kind == "hang":
