@@ -153,6 +153,8 @@ class Daemon:
             bell.attend({*self.spec.until, *self.folder.attended()})
             if self.once or (not bell.attended and (self.resumed or self.spec.until)):
                 self.stop()
+            for member in self._members:
+                member.write_status("starting")  # before the first version can be seen
             try:
                 self._loop(lanes)
                 if self._quit:
