@@ -102,6 +102,11 @@ class Machine:
         nothing = {"cycles": 0, "version": None, "watch": None, "trouble": None}
         return [{**nothing, **kept.status, "state": kept.state} for kept in wanted]
 
+    def captured(self, name: str) -> int:
+        """The number of the version that status shows of `exp/tag`, a moment after it is in the store; 0 for none."""
+        found = self.told(name)
+        return int(found[0]["version"]["number"]) if found and found[0]["version"] else 0
+
     def number(self, name: str) -> int:
         """The number of the latest version of `exp/tag`; 0 where there is none."""
         with self.reader() as store:

@@ -24,7 +24,7 @@ def work(tmp_path):
 
 def kept(machine, work, *options):
     process = machine.start(work, "exp/w", *options)
-    wait_until(lambda: machine.number("exp/w") == 1, "a first version")
+    wait_until(lambda: machine.captured("exp/w") == 1, "a first version")
     return process
 
 

@@ -64,9 +64,9 @@ def watch(machine):
 def test_without_any_watch_it_sweeps(machine, work, watches):
     watches(0)
     machine.start(work, "exp/w", "--interval", "1s")
-    wait_until(lambda: machine.number("exp/w") == 1)
+    wait_until(lambda: machine.captured("exp/w") == 1)
+    wait_until(lambda: "watch limit" in watch(machine)["reason"])
     assert watch(machine)["mode"] == "sweep only"
-    assert "watch limit" in watch(machine)["reason"]
     (work / "07" / "file").write_bytes(b"x")
     wait_until(lambda: machine.content("exp/w") == {"07/file": b"x"})
 
@@ -74,8 +74,8 @@ def test_without_any_watch_it_sweeps(machine, work, watches):
 def test_with_too_few_watches_it_says_so_and_sweeps(machine, work, watches):
     watches(12)
     machine.start(work, "exp/w", "--interval", "1s")
-    wait_until(lambda: machine.number("exp/w") == 1)
-    assert watch(machine)["mode"] == "partial"
+    wait_until(lambda: machine.captured("exp/w") == 1)
+    wait_until(lambda: watch(machine)["mode"] == "partial")
     assert "of 31 folders are not watched" in watch(machine)["reason"]
     for number in range(30):
         (work / f"{number:02}" / "file").write_bytes(b"x")
@@ -96,7 +96,7 @@ def test_watches_that_run_out_later_are_noticed(machine, work, watches):
 def test_events_that_the_system_drops_are_made_good_by_a_sweep(machine, work):
     with queue_of(200):
         machine.start(work, "exp/w", "--interval", "1h")
-        wait_until(lambda: machine.number("exp/w") == 1)
+        wait_until(lambda: machine.captured("exp/w") == 1)
         for number in range(3000):
             (work / f"{number % 30:02}" / f"{number}").write_bytes(b"x")
         wait_until(lambda: machine.told()[0]["version"]["files"] == 3000)
@@ -106,7 +106,7 @@ def test_a_queue_that_overflows_all_the_time_is_not_listened_to_for_a_while(mach
     """With more folders than the queue is long, each overflow leads to the next one."""
     with queue_of(16):
         machine.start(work, "exp/w", "--interval", "1h")
-        wait_until(lambda: machine.number("exp/w") == 1)
+        wait_until(lambda: machine.captured("exp/w") == 1)
         for number in range(1000):
             (work / f"{number % 30:02}" / f"{number}").write_bytes(b"x")
         wait_until(lambda: watch(machine)["mode"] == "sweep only")
@@ -118,7 +118,7 @@ def test_a_queue_that_overflows_all_the_time_is_not_listened_to_for_a_while(mach
 def test_of_thirty_thousand_files_in_a_burst_none_is_missed(machine, work):
     with queue_of():
         machine.start(work, "exp/w", "--interval", "1h")
-        wait_until(lambda: machine.number("exp/w") == 1)
+        wait_until(lambda: machine.captured("exp/w") == 1)
         for number in range(30_000):
             descriptor = os.open(work / f"{number % 30:02}" / f"{number}", os.O_WRONLY | os.O_CREAT)
             os.close(descriptor)
@@ -128,7 +128,7 @@ def test_of_thirty_thousand_files_in_a_burst_none_is_missed(machine, work):
 def test_folders_made_in_a_burst_are_watched_or_found(machine, work):
     with queue_of():
         machine.start(work, "exp/w", "--interval", "1h")
-        wait_until(lambda: machine.number("exp/w") == 1)
+        wait_until(lambda: machine.captured("exp/w") == 1)
         for number in range(1000):
             (work / f"a{number}" / "b").mkdir(parents=True)
             (work / f"a{number}" / "b" / "file").write_bytes(b"x")
