@@ -116,7 +116,8 @@ def test_a_redirect_is_not_followed(bare, service):
         bare.read("a")
 
 
-def test_an_account_that_does_not_exist_is_named(tmp_path):
+def test_an_account_that_does_not_exist_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
     (tmp_path / "key").write_text(f"AZURE_STORAGE_KEY={SECRET}\n")
     store = AzureBackend(
         "bucket", account="nosuchaccount", endpoint="https://nosuchaccount.invalid", credentials=tmp_path / "key"

@@ -29,6 +29,8 @@ from studio_cas.errors import StoreUnavailableError, UsageError
         ("s3://my-bucket", "s3://my-bucket"),
         ("s3a://my-bucket/some/prefix/", "s3://my-bucket/some/prefix"),
         ({"type": "s3", "bucket": "s3://my-bucket", "prefix": "p", "region": "eu-west-1"}, "s3://my-bucket/p"),
+        ("abfs://box/p/q", "az://box/p/q"),
+        ({"type": "azure", "bucket": "box", "prefix": "p", "account": "ann"}, "az://box/p"),
         ({"type": "memory", "name": "n"}, "memory://n"),
     ],
 )

@@ -47,6 +47,8 @@ def test_without_a_file_everything_has_a_default(load, tmp_path):
         ("{type: gcloud, bucket: gs://my-bucket/, prefix: /team/a/}", "gs://my-bucket/team/a"),
         ("{type: firebase, bucket: studio.appspot.com, apiKey: k}", "gs://studio.appspot.com"),
         ("{type: s3, bucket: b, endpoint: s3.amazonaws.com}", "s3://b"),
+        ("abfs://box/p", "az://box/p"),
+        ("{type: azure, account: a, bucket: box, prefix: p}", "az://box/p"),
         ("{type: local, path: /srv/store}", "/srv/store"),
         ("{type: local, endpoint: /srv, bucket: artifacts}", "/srv/artifacts"),
     ],

@@ -14,7 +14,7 @@ SPEC = DaemonSpec(
         Pair(Path("/w/\udcff"), "exp", "w"),
         Pair(Path("/x"), "exp", "x", (Path("/x/y"),), ("*.tmp", "!a"), optional=True),
     ),
-    storage=Storage("gs://bucket/p", Path("/keys/k.json"), "http://e", "project", "region"),
+    storage=Storage("gs://bucket/p", Path("/keys/k.json"), "http://e", "project", "region", "account"),
     home=Path("/home/.studioml"),
     user="ann",
     compression=False,

@@ -177,7 +177,7 @@ class Client(CloudClient):
 
     def _unanswered(self, error: Exception) -> StudioError:
         found = super()._unanswered(error)
-        unknown = isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(error.__cause__, socket.gaierror)
+        unknown = isinstance(getattr(error, "os_error", error.__cause__), socket.gaierror)
         if unknown and isinstance(found, TransientError):
             return TransientError(f"{found}: is there a storage account {self.account.name}?")
         return found

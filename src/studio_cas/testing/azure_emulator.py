@@ -13,6 +13,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = "3.35.0"
 _INSTALL_SECONDS: Final = 120.0
+_REFUSED_SECONDS: Final = 600.0
 _ACCOUNT: Final = "studiotesting"
 _KEY: Final = base64.b64encode(b"canary of the key of the account").decode()
 
@@ -86,8 +88,7 @@ def program() -> Path:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "installed").exists():
-            _install(npm, folder)
-            (folder / "installed").touch()
+            _install_once(npm, folder)
     return script
 
 
@@ -101,8 +102,29 @@ def _folder() -> Path:
     return folder
 
 
+def _install_once(npm: str, folder: Path) -> None:
+    """Install it; where that failed a moment ago, in another worker of the same run, it is not tried again."""
+    refused = folder / "refused"
+    if refused.exists() and time.time() - refused.stat().st_mtime < _REFUSED_SECONDS:
+        raise NotHereError(refused.read_text())
+    try:
+        _install(npm, folder)
+    except NotHereError as reason:
+        refused.write_text(str(reason))
+        raise
+    (folder / "installed").touch()
+
+
 def _install(npm: str, folder: Path) -> None:
-    options = ["--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--omit=dev", "--omit=optional"]
+    options = [
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--ignore-scripts",
+        "--omit=dev",
+        "--omit=optional",
+        "--fetch-retries=1",
+    ]
     command = [npm, "install", "--prefix", str(folder), *options, f"azurite@{VERSION}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)  # noqa: S603 - npm
