@@ -40,6 +40,7 @@ LOCAL_WORKERS = max(2, min(8, os.cpu_count() or 2))
 REMOTE_WORKERS = 32
 FEW = 4  # chunks of a frame; more are small files, which threads of Python write more slowly together than one alone
 IN_FLIGHT = 64 * 1024 * 1024
+REMOTE_IN_FLIGHT = 128 * 1024 * 1024  # so that each worker has a range: one connection to a cloud is slow
 SMALL_BATCH = 256
 REWRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 CREATE_LARGE = REWRITE | os.O_EXCL
@@ -232,7 +233,8 @@ class Fetcher:
 
             workers = LOCAL_WORKERS if self._store.backend.local else REMOTE_WORKERS
             self._pool = ThreadPoolExecutor(workers, "fetch")
-        while self._flights and (self._flights[0][1].done() or self._in_flight > IN_FLIGHT):
+        most = IN_FLIGHT if self._store.backend.local else REMOTE_IN_FLIGHT
+        while self._flights and (self._flights[0][1].done() or self._in_flight > most):
             self._take()
         self._flights.append((size, self._pool.submit(work)))
         self._in_flight += size
