@@ -138,8 +138,9 @@ def restore(store, record, dest):
 def main(store, name, dest):
     artifact, _, number = name.partition("@")
     folder = Path(store, "versions", artifact)
-    newest = f"{10**16 - 1 - int(number):016}" if number else min(os.listdir(folder))
-    record = json.loads((folder / newest).read_bytes())
+    found = [f"{10**16 - 1 - int(number):016}"] if number else sorted(os.listdir(folder))
+    records = (json.loads((folder / key).read_bytes()) for key in found)
+    record = next(record for record in records if "removed" not in record)
     expect(f"{record['experiment']}/{record['tag']}" == artifact, "the record has another name")
     restore(Path(store), record, Path(dest))
     return record["manifest"]

@@ -39,6 +39,7 @@ COMMANDS = {
     "cat": "Write one file of an artifact to standard output.",
     "info": "Show all that is known of one version.",
     "du": "Show how many bytes each artifact takes, and shares.",
+    "rm": "Remove versions, or artifacts with all of them.",
     "gc": "Delete the data that no version needs any more.",
     "cache": "Show or clean the artifacts kept on this machine.",
     "config": "Show the configuration in force, and its origins.",

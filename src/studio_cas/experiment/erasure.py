@@ -56,7 +56,7 @@ def plan_erasure(store: Store, name: RunName, user: str, now: float, *, force: b
     if name.attempt is not None:
         wanted = [attempt_number(backend, name)]
     if not force:
-        _check_owner(backend, name.experiment, user)
+        check_owner(backend, name.experiment, user)
         _check_ended([attempts[number] for number in wanted if attempts.get(number)])
     if name.attempt is None:
         return _whole(store, name.experiment)
@@ -74,7 +74,8 @@ def _attempts(backend: Backend, experiment: str, now: float) -> dict[int, Attemp
     return found
 
 
-def _check_owner(backend: Backend, experiment: str, user: str) -> None:
+def check_owner(backend: Backend, experiment: str, user: str) -> None:
+    """Raises ConflictError where the experiment belongs to somebody else than `user`."""
     owner = records.read_owner(backend, experiment)
     if owner is not None and owner.user != user:
         raise ConflictError(

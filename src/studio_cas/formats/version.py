@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from studio_cas.ids import Buffer
 
 FORMAT_NUMBER = 1
+MARK_FORMAT = 2
+MARK_LIMIT = 4096
 LIST_LIMIT = 1000
 SIGNATURE_KEYS = ("signed", "signature")
 """What stands at the end of a signed record: see formats/signature."""
@@ -120,6 +122,23 @@ def stating(data: bytes, statement: dict[str, Any]) -> bytes:
     """The record `data`, which has no signature, with what its signer states."""
     with document.reading("a version record is damaged"):
         return _text(document.parse(data) | {SIGNATURE_KEYS[0]: statement})
+
+
+def removal_mark(number: int, user: str, time: float) -> bytes:
+    """What lies in the place of version `number`, the newest, that somebody removed: the number is used up."""
+    moment = datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
+    return _text({"format": MARK_FORMAT, "removed": number, "user": user, "time": moment})
+
+
+def is_removal_mark(data: Buffer) -> bool:
+    """Whether it is one of those, and no record."""
+    if len(data) > MARK_LIMIT:
+        return False
+    try:
+        row = document.parse(data)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    return row.get("format") == MARK_FORMAT and isinstance(row.get("removed"), int)
 
 
 def decode(data: Buffer) -> Version:

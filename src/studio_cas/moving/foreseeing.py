@@ -10,7 +10,7 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import CorruptError
+from studio_cas.errors import CorruptError, NotFoundError
 from studio_cas.moving.copying import CopiedVersion, missing_chunks
 from studio_cas.moving.copying_records import check_owner, missing_records
 from studio_cas.moving.mirroring import check_stores, wanted_versions
@@ -87,6 +87,8 @@ def foresee_scope(
             named = versions.read(source, scope.experiment, tag, number)
             version, _ = check_source(source, named, signing=source.signer is not None)
             found = _foresee(source, target, version, forecast.data)
+        except NotFoundError:  # it was removed
+            continue
         except CorruptError as error:
             found = CopiedVersion(scope.experiment, tag, number, "failed", reason=str(error))
         tell(found)

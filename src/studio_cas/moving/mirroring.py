@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import CorruptError, UsageError
+from studio_cas.errors import CorruptError, NotFoundError, UsageError
 from studio_cas.formats import keys
 from studio_cas.moving.copying import CopiedVersion, copy_version
 from studio_cas.moving.copying_records import copy_attempts, copy_owner
@@ -61,6 +61,8 @@ def copy_scope(
         try:
             version = versions.read(source, scope.experiment, tag, number)
             copied = copy_version(source, target, version, progress)
+        except NotFoundError:  # it was removed
+            continue
         except CorruptError as error:
             copied = CopiedVersion(scope.experiment, tag, number, "failed", reason=str(error))
         report.versions.append(copied)
@@ -88,6 +90,10 @@ def wanted_versions(source: Store, scope: Scope) -> Iterator[tuple[str, int]]:
         return
     tags = [scope.spec.tag] if scope.spec is not None else versions.list_tags(source, scope.experiment)
     for tag in tags:
-        found = source.backend.list(keys.versions(scope.experiment, tag), limit=None if scope.every else 1)
+        if not scope.every:
+            newest = versions.latest(source, scope.experiment, tag)
+            yield from [(tag, newest.number)] if newest else []
+            continue
+        found = source.backend.list(keys.versions(scope.experiment, tag))
         numbers = [keys.version_number(one.key) for one in found]
         yield from ((tag, number) for number in reversed(numbers))

@@ -79,8 +79,8 @@ class Deleting:
         return self._done
 
     def _so_far(self) -> str:
-        refused = f", {len(self._refused):,} may not be (now, where a retention rule or a hold forbids it)"
-        return f"{self._done.objects:,} objects were deleted{refused if self._refused else ''}"
+        refused = f", refused: {len(self._refused):,} (a retention rule or a hold may end)" if self._refused else ""
+        return f"objects that were deleted: {self._done.objects:,}{refused}"
 
     def _land(self, size: int, flight: Future[bool]) -> None:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from studio_cas.errors import ConfigError, ConflictError, LocalIOError, NotFoundError
-from studio_cas.formats import keys, signature
+from studio_cas.formats import keys, signature, version
 from studio_cas.formats.signature import Predecessor, Statement
 from studio_cas.ids import RecordId, digest
 from studio_cas.store import heads
@@ -147,7 +147,11 @@ def predecessor(backend: Backend, experiment: str, tag: str, number: int) -> Pre
 
 
 def _named(backend: Backend, key: str) -> Predecessor:
-    return Predecessor(keys.version_number(key), record_id(bytes(backend.read(key))))
+    """The version under `key`. Raises NotFoundError, also where it was removed."""
+    record = bytes(backend.read(key))
+    if version.is_removal_mark(record):
+        raise NotFoundError(key)
+    return Predecessor(keys.version_number(key), record_id(record))
 
 
 def record_id(record: bytes) -> RecordId:

@@ -188,7 +188,9 @@ def _dropped(experiment: str, tag: str, claims: Sequence[_Claim], below: int, ab
     if not missing:
         return
     last = max(missing, key=lambda claim: claim.version.number)
-    problem = f"it is gone, and {last.who}: studio runs rm removed it, or somebody who may delete in the store did"
+    problem = (
+        f"it is gone, and {last.who}: studio rm or runs rm removed it, or somebody who may delete in the store did"
+    )
     yield Finding(experiment, tag, last.version.number, State.DROPPED, problem, first=below + 1)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
-from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, TransientError, UsageError
+from studio_cas.errors import CorruptError, NotFoundError, ObjectExistsError, UsageError
 from studio_cas.formats import keys, version
 from studio_cas.formats.spec import Spec, parse_spec
 from studio_cas.store import signing
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SHORTEST_PREFIX = 6
 LISTED_NAMES = 20
-LISTINGS = 5
 READ_AHEAD = 16
 
 
@@ -36,11 +35,17 @@ def read(store: Store, experiment: str, tag: str, number: int) -> Version:
 
 
 def _read(store: Store, key: str) -> Version:
-    """The record under `key`, which says itself of which artifact it is, and which version. Raises CorruptError."""
+    """The record under `key`, which says itself of which artifact it is, and which version.
+
+    Raises CorruptError, and NotFoundError also where it was removed, and a mark lies in its place.
+    """
     experiment, tag = key.split("/")[1:3]
     name = f"{experiment}/{tag}@{keys.version_number(key)}"
+    data = store.backend.read(key)
+    if version.is_removal_mark(data):
+        raise NotFoundError(f"{name} was removed")
     try:
-        found = version.decode(store.backend.read(key))
+        found = version.decode(data)
     except CorruptError as error:
         message = f"{name}: {error}"
         raise CorruptError(message) from error
@@ -51,14 +56,22 @@ def _read(store: Store, key: str) -> Version:
 
 
 def latest(store: Store, experiment: str, tag: str) -> Version | None:
-    """The newest version, or None: one list call and one read, more where it is removed at this moment."""
-    for _ in range(LISTINGS):
-        newest = next(store.backend.list(keys.versions(experiment, tag), limit=1), None)
-        if newest is None:
-            return None
+    """The newest version, or None: one list call and one read, more where the newest was removed."""
+    return newest(store, experiment, tag)[0]
+
+
+def newest(store: Store, experiment: str, tag: str) -> tuple[Version | None, int]:
+    """The newest version, see `latest`; and the last number that was used, maybe by one that was removed, or 0."""
+    prefix = keys.versions(experiment, tag)
+    for found in store.backend.list(prefix, limit=1):
+        last = keys.version_number(found.key)
         with suppress(NotFoundError):
-            return _read(store, newest.key)
-    raise TransientError(f"{store.url}: versions of {experiment}/{tag} went away {LISTINGS} times while they were read")
+            return _read(store, found.key), last
+        for other in store.backend.list(prefix):
+            with suppress(NotFoundError):
+                return _read(store, other.key), last
+        return None, last
+    return None, 0
 
 
 def latest_number(store: Store, experiment: str, tag: str) -> int:
@@ -94,12 +107,39 @@ def list_versions(
 
 def list_records(store: Store, experiment: str, tag: str, limit: int | None = None) -> Iterator[tuple[str, bytes]]:
     """The same as keys and bytes, which may be anything."""
-    return _each(store, experiment, tag, limit, lambda key: (key, bytes(store.backend.read(key))))
+
+    def fetch(key: str) -> tuple[str, bytes]:
+        data = bytes(store.backend.read(key))
+        if version.is_removal_mark(data):
+            raise NotFoundError(key)
+        return key, data
+
+    return _each(store, experiment, tag, limit, fetch)
 
 
 def _each(store: Store, experiment: str, tag: str, limit: int | None, fetch: Callable[[str], T]) -> Iterator[T]:
-    listing = (found.key for found in store.backend.list(keys.versions(experiment, tag), limit))
-    return read_ahead(listing, fetch, store.backend)
+    """What `fetch` makes of the newest `limit` versions; where some were removed, it takes another listing."""
+
+    def there(key: str) -> list[T]:
+        with suppress(NotFoundError):
+            return [fetch(key)]
+        return []
+
+    if limit is not None and limit < 1:
+        return
+    prefix = keys.versions(experiment, tag)
+    taken = seen = 0
+    for listed in (limit, None):
+        listing = (found.key for found in store.backend.list(prefix, listed))
+        for one in read_ahead(islice(listing, seen, None), there, store.backend):
+            seen += 1
+            for made in one:
+                yield made
+                taken += 1
+            if taken == limit:
+                return
+        if limit is None or seen < limit:
+            return
 
 
 def read_ahead(listing: Iterator[str], fetch: Callable[[str], T], backend: Backend) -> Iterator[T]:
@@ -178,22 +218,19 @@ def resolve_spec(store: Store, spec: Spec) -> Version:
         if found is None:
             raise NotFoundError(explain_missing(store, spec))
         return found
-    newest = latest_number(store, spec.experiment, spec.tag)
-    if not newest:
+    last = latest_number(store, spec.experiment, spec.tag)
+    if not last:
         raise NotFoundError(explain_missing(store, spec))
     if _is_number(wanted) and len(wanted) < SHORTEST_PREFIX:
-        return _numbered(store, spec, int(wanted), newest)
+        return _numbered(store, spec, int(wanted))
     if wanted.startswith("-") and _is_number(wanted[1:]):
-        if int(wanted[1:]) >= newest:
-            message = f"{spec.experiment}/{spec.tag} has no version {wanted}: it has {newest} in all"
-            raise NotFoundError(message)
-        return _numbered(store, spec, newest - int(wanted[1:]), newest)
+        return _before_latest(store, spec, int(wanted[1:]))
     moment = _moment(wanted)
     matching = list(_candidates(store, spec, moment, wanted))
     if not matching:
         if _is_number(wanted):
-            return _numbered(store, spec, int(wanted), newest)
-        message = f"{spec.experiment}/{spec.tag} has no version {wanted!r}: `studio log` lists its {newest} versions"
+            return _numbered(store, spec, int(wanted))
+        message = f"{spec.experiment}/{spec.tag} has no version {wanted!r}: `studio log` lists its {last} versions"
         raise NotFoundError(message)
     if moment is None and len({found.manifest_id for found in matching}) > 1:
         message = f"{wanted!r} begins more than one manifest id of {spec.experiment}/{spec.tag}: write more of it"
@@ -217,12 +254,21 @@ def _candidates(store: Store, spec: Spec, moment: float | None, wanted: str) -> 
             return
 
 
-def _numbered(store: Store, spec: Spec, number: int, newest: int) -> Version:
+def _numbered(store: Store, spec: Spec, number: int) -> Version:
     with suppress(NotFoundError):
         if number > 0:
             return read(store, spec.experiment, spec.tag, number)
-    message = f"{spec.experiment}/{spec.tag} has no version {number}: the latest is {newest}"
+    there = [keys.version_number(key) for key, _ in list_records(store, spec.experiment, spec.tag, 1)]
+    message = f"{spec.experiment}/{spec.tag} has no version {number}: the latest is {there[0] if there else 'gone'}"
     raise NotFoundError(message)
+
+
+def _before_latest(store: Store, spec: Spec, count: int) -> Version:
+    """The version that `count` others came after; a damaged one counts as well."""
+    found = [key for key, _ in list_records(store, spec.experiment, spec.tag, count + 1)]
+    if len(found) <= count:
+        raise NotFoundError(f"{spec.experiment}/{spec.tag} has no version -{count}: it has {len(found)} in all")
+    return _read(store, found[count])
 
 
 def _is_number(text: str) -> bool:

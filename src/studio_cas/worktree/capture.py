@@ -96,10 +96,11 @@ def capture(  # noqa: PLR0913 (each says something else of one capture)
     alone = False  # the latest version cannot be read: this one takes nothing from it
     for _ in range(COMMIT_ATTEMPTS):
         try:
-            latest = versions.latest(store, experiment, tag)
+            latest, last = versions.newest(store, experiment, tag)
         except CorruptError as error:
             latest, alone, damaged = None, True, (*damaged, str(error))
-        parent = Parent(store, latest, without, readable=not alone)
+            last = versions.latest_number(store, experiment, tag)
+        parent = Parent(store, latest, without, readable=not alone, last=last)
         with closing(
             _Capture(store, root, experiment, tag, progress or Silent(), parent, without, compression=compression)
         ) as work:
@@ -289,7 +290,7 @@ class _Capture:
                 skipped=made.skipped,
             )
 
-        number = self._next_number()
+        number = self._parent.last + 1
         packs = {*root.packs, *tree_packs}
         earlier = {*self._parent.packs, *(parent.tree_packs if parent else ())} - self._without
         own = {*self._ingest.data.packs, *self._ingest.trees.packs}
@@ -299,12 +300,6 @@ class _Capture:
         return guard.commit_version(
             self._store, packs, frozenset(adopted), lambda: versions.create(self._store, number, record)
         )
-
-    def _next_number(self) -> int:
-        parent = self._parent
-        if parent.version is not None:
-            return parent.version.number + 1
-        return 1 if parent.readable else versions.latest_number(self._store, self._experiment, self._tag) + 1
 
     def close(self) -> None:
         """Release files and threads; an unfinished state is dropped."""

@@ -189,7 +189,7 @@ class Parent:
     """The version that the next one follows, read as far as it is needed.
 
     Nothing that lies in packs of `without` is offered: they are damaged, or the collector is about to delete them. One
-    that is not `readable`, since its tree is damaged, offers nothing at all.
+    that is not `readable`, since its tree is damaged, offers nothing at all. `last`: the last number that was used.
     """
 
     def __init__(
@@ -199,9 +199,11 @@ class Parent:
         without: frozenset[PackId] = frozenset(),
         *,
         readable: bool = True,
+        last: int = 0,
     ) -> None:
         self._store = store
         self.version = version
+        self.last = last
         self.readable = readable
         self._without = without
         self._tree: TreeReader | None = None
