@@ -139,8 +139,7 @@ def main(store, name, dest):
     artifact, _, number = name.partition("@")
     folder = Path(store, "versions", artifact)
     found = [f"{10**16 - 1 - int(number):016}"] if number else sorted(os.listdir(folder))
-    records = (json.loads((folder / key).read_bytes()) for key in found)
-    record = next(record for record in records if "removed" not in record)
+    record = next(one for one in (json.loads((folder / key).read_bytes()) for key in found) if "removed" not in one)
     expect(f"{record['experiment']}/{record['tag']}" == artifact, "the record has another name")
     restore(Path(store), record, Path(dest))
     return record["manifest"]

@@ -19,8 +19,8 @@ import pytest
 from tests.formats import stranger
 
 from studio_cas.chunking.parameters import ChunkingParameters
+from studio_cas.formats import keys, store_config, version
 from studio_cas.formats import root as roots
-from studio_cas.formats import store_config
 from studio_cas.formats.leaf import CONTINUATION, PROFILE_SHIFT
 from studio_cas.store.signing import make_key
 from studio_cas.store.store import open_store
@@ -223,6 +223,11 @@ def test_it_restores_versions_that_share_data_and_finds_the_latest(store, work, 
     assert described(tmp_path / "latest") == described(tmp_path / "3")
     stranger.main(store.url, "exp/tag@2", tmp_path / "again")
     assert described(tmp_path / "again") == described(tmp_path / "2")
+    newest = Path(store.url, keys.version("exp", "tag", 3))
+    newest.unlink()
+    newest.write_bytes(version.removal_mark(3, "ann", 1.8e9))
+    stranger.main(store.url, "exp/tag", tmp_path / "before")
+    assert described(tmp_path / "before") == described(tmp_path / "2")
 
 
 def test_it_restores_signed_versions(store, work, tmp_path, home):
