@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VERSION: Final = "3.35.0"
+_UNUSED: Final = ("applicationinsights", "mysql2", "tedious")  # telemetry, and drivers of databases
 _INSTALL_SECONDS: Final = 120.0
 _REFUSED_SECONDS: Final = 600.0
 _ACCOUNT: Final = "studiotesting"
@@ -116,16 +118,21 @@ def _install_once(npm: str, folder: Path) -> None:
 
 
 def _install(npm: str, folder: Path) -> None:
+    """Without what a server in memory does not use: a third of the size, and of the time."""
+    (folder / "none").mkdir(exist_ok=True)
+    (folder / "none" / "package.json").write_text(json.dumps({"name": "none", "version": "1.0.0"}))
+    (folder / "none" / "index.js").write_text("module.exports = {};\n")
+    wanted = {"private": True, "dependencies": {"azurite": VERSION}, "overrides": dict.fromkeys(_UNUSED, "file:./none")}
+    (folder / "package.json").write_text(json.dumps(wanted))
     options = [
         "--no-audit",
         "--no-fund",
-        "--no-save",
         "--ignore-scripts",
         "--omit=dev",
         "--omit=optional",
         "--fetch-retries=1",
     ]
-    command = [npm, "install", "--prefix", str(folder), *options, f"azurite@{VERSION}"]
+    command = [npm, "install", "--prefix", str(folder), *options]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)  # noqa: S603 - npm
     except subprocess.TimeoutExpired:
