@@ -112,8 +112,10 @@ def test_foreign_objects_under_the_prefix_are_passed_over(store):
 
 @pytest.mark.parametrize("key", ["a.", "a./b"])
 def test_a_name_that_ends_in_a_dot_is_refused(store, key):
-    with pytest.raises(UsageError, match="ends in a dot"):
+    with pytest.raises(UsageError, match="end in a dot"):
         store.create(key, [b"1"])
+    with pytest.raises(UsageError, match="end in a dot"):
+        AzureBackend("bucket", key)
 
 
 @pytest.mark.parametrize("name", ["My-Bucket", "a--b", "a_b", "a.b.c", "x" * 64, "trailing-", "c@account.x"])

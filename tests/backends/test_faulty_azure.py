@@ -91,16 +91,23 @@ def test_a_policy_that_keeps_objects_is_named(bare, service):
 
 
 def test_a_hierarchical_namespace_is_refused(bare, service, monkeypatch):
+    monkeypatch.setattr(service, "hierarchical", True)
+    requests = [bare.prepare, lambda: bare.rights(trial=True), lambda: list(bare.list(""))]
+    for request in requests:
+        with pytest.raises(StoreUnavailableError, match=f"{ACCOUNT} has a hierarchical namespace"):
+            request()
+
+
+def test_a_credential_that_may_not_ask_about_the_account_may_go_on(bare, service):
+    service.arm(Fault("GET", "slow"), Fault("GET", status=403))
+    bare.prepare()
+    assert len(service.requests) == 2
+
+
+def test_a_store_with_objects_in_it_needs_no_question_about_the_account(bare, service):
     service.objects["a"] = CONTENT
-    answer = service.answer
-
-    def with_folders(*request):
-        status, headers, body = answer(*request)
-        return status, headers, body.replace(b"<Properties>", b"<Properties><ResourceType>file</ResourceType>")
-
-    monkeypatch.setattr(service, "answer", with_folders)
-    with pytest.raises(StoreUnavailableError, match=f"{ACCOUNT} has a hierarchical namespace"):
-        list(bare.list(""))
+    bare.prepare()
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize("request_", [lambda store: list(store.list("")), lambda store: store.stat("a")])

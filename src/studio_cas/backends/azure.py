@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -57,7 +58,19 @@ class AzureBackend(Bucket):
                 f"{bucket!r} is not a bucket's name: Azure's have 3 to 63 lower-case letters, digits and single '-'"
             )
         super().__init__(bucket, prefix, page)
+        _check_dots(self._prefix)
         self._access = (credentials, account, endpoint, timeout)
+        self._in_order = False  # not known yet
+
+    def prepare(self) -> None:
+        """As every bucket; also refuse an account that lists in another order, where it tells."""
+        super().prepare()
+        if not self._in_order:
+            query = {"restype": "account", "comp": "properties"}
+            with suppress(RefusalError):  # few credentials may ask; then the first list with an object in it shows it
+                said, _ = self._client.request("GET", f"/{self._bucket}", query=query)
+                if said.get("x-ms-is-hns-enabled") == "true":
+                    raise self._not_in_order()
 
     def rights(self, *, trial: bool) -> Rights | None:
         """What can be done with an object of our own; None without a trial, as Azure does not tell."""
@@ -79,8 +92,7 @@ class AzureBackend(Bucket):
         return self.read(key, max(0, size - length), min(length, size)) if length > 0 and size else b"", size
 
     def _name(self, key: str) -> str:
-        if key.endswith(".") or "./" in key:
-            raise UsageError(f"{key!r} can not be in a store on Azure: its service takes no name that ends in a dot")
+        _check_dots(key)
         return super()._name(key)
 
     @cached_property
@@ -132,14 +144,13 @@ class AzureBackend(Bucket):
         query |= _filled({"prefix": prefix, "delimiter": "/" if folders else "", "marker": token})
         _, body = self._client.request("GET", f"/{self._bucket}", query=query)
         try:
-            return read_page(bytes(body))
+            page = read_page(bytes(body))
         except LookupError:
-            raise StoreUnavailableError(
-                f"the account {self._client.account.name} has a hierarchical namespace, and does not list in the order "
-                "of names: take one without"
-            ) from None
+            raise self._not_in_order() from None
         except ValueError as error:
             raise self._senseless() from error
+        self._in_order = self._in_order or bool(page.objects)
+        return page
 
     def _make_bucket(self) -> None:
         self._client.request("PUT", f"/{self._bucket}", query=_IN_CONTAINER)
@@ -150,8 +161,20 @@ class AzureBackend(Bucket):
     def _place(self, name: str) -> str:
         return f"/{self._bucket}/{name}"
 
+    def _not_in_order(self) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"the account {self._client.account.name} has a hierarchical namespace, and does not list in the order of "
+            "names: take one without"
+        )
+
     def _senseless(self) -> TransientError:
         return TransientError(f"{self.url}: an answer of {self._client.endpoint} makes no sense")
+
+
+def _check_dots(key: str) -> None:
+    """Azure drops dots at the end of a segment, as users report: two keys would be one. Raises UsageError."""
+    if key.endswith(".") or "./" in key:
+        raise UsageError(f"{key!r} can not be in a store on Azure: no name may end in a dot there")
 
 
 def _filled(query: Mapping[str, str]) -> dict[str, str]:

@@ -42,6 +42,8 @@ class FaultyAzure(FaultyService):
                 return 201, {}, b""
             if not self.bucket_exists:
                 return _error(404, "The specified container does not exist.", "ContainerNotFound")
+            if query.get("restype") == "account":
+                return 200, {"x-ms-is-hns-enabled": str(self.hierarchical).lower()}, b""
             if not key:
                 return self._list(query)
             return self._put(key, headers, body) if method == "PUT" else self._one(method, key, headers)
@@ -63,8 +65,9 @@ class FaultyAzure(FaultyService):
     def _list(self, query: dict[str, str]) -> Answer:
         after, most = query.get("marker", ""), int(query.get("maxresults", 5000))
         names, prefixes, goes_on = self.page(query.get("prefix", ""), query.get("delimiter", ""), after, most)
+        kind = "<ResourceType>file</ResourceType>" if self.hierarchical else ""
         rows = [
-            f"<Blob><Name>{escape(name)}</Name><Properties><Last-Modified>{_HTTP_TIME}</Last-Modified>"
+            f"<Blob><Name>{escape(name)}</Name><Properties>{kind}<Last-Modified>{_HTTP_TIME}</Last-Modified>"
             f"<Content-Length>{len(self.objects[name])}</Content-Length></Properties></Blob>"
             for name in names
         ]
@@ -84,6 +87,8 @@ class FaultyAzure(FaultyService):
         self.objects[key] = body
         return 201, {"Content-MD5": base64.b64encode(digest).decode()}, b""
 
+    hierarchical = False
+    """Whether the account has a hierarchical namespace."""
     overwriting = "UnauthorizedBlobOverwrite"
     """What is answered to who may create, and tries to overwrite."""
 
