@@ -19,7 +19,7 @@ SCRIPTS = [
     "startup", "run_empty", "first_capture", "pull", "capture_unchanged", "insert", "append", "small_text",
     "growing_logs", "versions_500", "pull_update", "memory", "million_files",
     "sync_latency", "sync_cycles", "sync_overhead", "sync_scale", "many_writers", "many_versions",
-    "bucket_throughput", "capture_overlap",
+    "bucket_throughput", "bucket_cores", "capture_overlap",
 ]  # fmt: skip
 
 

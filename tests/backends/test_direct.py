@@ -355,6 +355,12 @@ def test_answers_of_other_shapes_are_read(asked, answer, status, body):
         assert (found.status, bytes(found.body)) == (status, body)
 
 
+def test_a_refusal_of_an_upload_may_end_with_its_connection(asked):
+    with answering(says(b"HTTP/1.0 403 No\r\n\r\nnot you")) as url:
+        answer = asked.exchange(Request("PUT", url, {"Content-Length": "0"}))
+        assert (answer.status, bytes(answer.body)) == (403, b"not you")
+
+
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-"])
 def test_what_is_no_answer_to_an_upload_is_not_believed(asked, answer):
     with answering(says(answer)) as url, pytest.raises((ConnectionError, CutOffError)):

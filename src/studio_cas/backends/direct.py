@@ -122,7 +122,7 @@ class Direct:
             if connection is not None:
                 try:
                     return self._asked(connection, url, request)
-                except (ConnectionError, http.client.BadStatusLine):
+                except (ConnectionError, ssl.SSLError, http.client.BadStatusLine):
                     if request.method != "GET":
                         raise
             return self._asked(self._connected(url, request.trusted), url, request)
@@ -216,7 +216,7 @@ class Direct:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise UnreachableError(error.errno, error.strerror) from error
-        failed: OSError = OSError("no address")
+        failed, late = OSError("no address"), False
         for seconds in dict.fromkeys((min(_HASTY_SECONDS, self._connect), self._connect)):
             for family, kind, protocol, _, address in addresses:
                 found = socket.socket(family, kind, protocol)
@@ -225,13 +225,13 @@ class Direct:
                     found.connect(address)
                 except OSError as error:
                     found.close()
-                    failed = error
+                    failed, late = error, late or isinstance(error, TimeoutError)
                 except BaseException:
                     found.close()
                     raise
                 else:
                     return found
-            if not isinstance(failed, TimeoutError):
+            if not late:
                 break
         if isinstance(failed, TimeoutError):
             raise failed
@@ -260,12 +260,11 @@ def _shaken(context: ssl.SSLContext, plain: socket.socket, host: str) -> socket.
 
 def _body(response: http.client.HTTPResponse, connection: socket.socket, most: int, deadline: float) -> Buffer | None:
     """The content; None where it is larger than anybody has asked for."""
-    size = response.length
-    if size is None and not response.chunked and not most:  # it may be that its headers were cut off
+    size, refused = response.length, response.status >= _BAD_STATUS
+    if size is None and not (response.chunked or most or refused):  # it may be that its headers were cut off
         raise CutOffError("the end is not known")
-    if response.status >= _BAD_STATUS or size is None:
-        limit = _REFUSAL if response.status >= _BAD_STATUS else max(most, _REFUSAL)
-        content = response.read(limit)
+    if refused or size is None:
+        content = response.read(_REFUSAL if refused else max(most, _REFUSAL))
         return content if response.isclosed() or not response.read(1) else None
     if size > max(most, _REFUSAL):
         return None
@@ -280,9 +279,7 @@ def _filled(response: http.client.HTTPResponse, connection: socket.socket, size:
         return response.read()
     view = np.empty(size, np.uint8).data  # not zeroed first, which would take the interpreter's lock
     try:
-        begun = response.read1(
-            min(size, WATCHED)
-        )  # what came with the headers; from here on without http.client, and so its frames
+        begun = response.read1(min(size, WATCHED))  # what came with the headers; the rest is read past http.client
         done, count = len(begun), len(begun)
         view[:done] = begun
         while done < size and count:
