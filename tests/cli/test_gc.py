@@ -14,16 +14,16 @@ from studio_cas.testing.s3_server import CREATE_ONLY, installed, s3_server
 pytestmark = pytest.mark.own_store
 
 
-@pytest.fixture(params=["folder", "gs", "s3"])
+@pytest.fixture(params=["folder", "gs", "s3", "az"])
 def where(request, terminal):
-    """A store in a folder, and in buckets of two services."""
+    """A store in a folder, and in buckets of three services."""
     if request.param == "folder":
         return str(terminal.folder / "there")
     if request.param == "gs":
         service = request.getfixturevalue("gcs_emulator")
         terminal.environment["STORAGE_EMULATOR_HOST"] = service.endpoint
     else:
-        service = request.getfixturevalue("s3_server")
+        service = request.getfixturevalue({"s3": "s3_server", "az": "azure_emulator"}[request.param])
         terminal.environment.update(service.environment)
     return f"{request.param}://{service.new_bucket()}/studio"
 

@@ -44,7 +44,7 @@ def other_matrix(request, base):
 @pytest.mark.parametrize("scene", ["next capture", "collection"])
 def test_so_it_is_on_other_clouds(other_matrix, scene):
     kinds = ("lost after", "truncated", "500", "bit flipped on its way", "reset before", "bit flipped in the answer")
-    for at in range(other_matrix.requests(scene)):
+    for at in range(0, other_matrix.requests(scene), 5 if scene == "collection" else 1):  # 5: each way has its turn
         assert other_matrix.run(Case(scene, at, kinds[at % len(kinds)], forever=False)).hit
 
 

@@ -208,3 +208,42 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+
+
+def test_what_a_condemned_list_names_is_known_as_condemned_and_for_nothing_else(catalog, path):
+    for pack in PACKS[:2]:
+        catalog.add(pack, [(IDS[pack[0]], place(pack))])
+        catalog.add_hooks("run", [(IDS[pack[0]], pack)])
+    assert catalog.condemned(["gc/1"], PACKS) == (["gc/1"], set())
+    catalog.add_condemned("gc/1", PACKS[1:3])
+    other = Catalog(path)
+    for one in (catalog, other):
+        assert one.condemned(["gc/2", "gc/1"], PACKS) == (["gc/2"], set(PACKS[1:3]))
+        assert set(one.lookup(IDS)) == {IDS[0]}
+        assert one.hooked(IDS) == {PACKS[0]}
+        one.add(PACKS[1], [(IDS[1], place(PACKS[1]))])
+        assert set(one.lookup(IDS)) == {IDS[0]}
+    other.close()
+
+
+def test_a_catalog_that_was_thrown_away_knows_no_list(catalog, path):
+    catalog.add_condemned("gc/1", PACKS)
+    catalog.close()
+    path.write_bytes(b"no database" * 1000)
+    other = Catalog(path)
+    assert other.condemned(["gc/1"], PACKS) == (["gc/1"], set())
+    other.close()
+
+
+def test_acknowledged_versions_are_known_by_their_writers_and_the_newest_replaces_earlier_ones(catalog):
+    catalog.acknowledge("versions/e/t/08", "a")
+    catalog.acknowledge("versions/e/t/07", "b")
+    catalog.acknowledge("versions/e/t-2/08", "c")
+    catalog.acknowledge("versions/e/u/08", "d")
+    assert catalog.is_acknowledged("versions/e/t/08", "a")
+    assert not catalog.is_acknowledged("versions/e/t/08", "b")
+    catalog.acknowledge("versions/e/t/06", "e", newest=True)
+    assert not catalog.is_acknowledged("versions/e/t/08", "a")
+    assert not catalog.is_acknowledged("versions/e/t/07", "b")
+    for key, writer in (("versions/e/t/06", "e"), ("versions/e/t-2/08", "c"), ("versions/e/u/08", "d")):
+        assert catalog.is_acknowledged(key, writer)

@@ -78,7 +78,7 @@ def test_a_version_whose_writer_died_before_it_looked_is_not_taken_for_an_unchan
     store.backend.delete(keys.version("exp", "tag", 1))
     condemn(store, condemned)
     with monkeypatch.context() as dying:
-        dying.setattr(guard, "commit_version", lambda store, packs, adopted, create: create())
+        dying.setattr(guard, "commit_version", lambda store, packs, adopted, create, newest: create())
         assert capture(store, work, "exp", "tag").created
     delete(store, condemned)
     with open_store(store.backend, home=store.home if machine == "the same" else tmp_path / "another") as again:

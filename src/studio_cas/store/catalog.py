@@ -194,9 +194,15 @@ class Catalog:
             for table in ("hooks", "made"):
                 self._connection.execute(f"DELETE FROM {table} WHERE pack IN (SELECT pack FROM condemned)")  # noqa: S608
 
-    def acknowledge(self, key: str, writer: str) -> None:
-        """Learn that the version under `key`, by that writer, has all its packs as long as it is there."""
+    def acknowledge(self, key: str, writer: str, *, newest: bool = False) -> None:
+        """Learn that the version under `key`, by that writer, has all its packs as long as it is there.
+
+        With `newest`, what was learnt of earlier versions of the artifact is forgotten.
+        """
         with self._forgiving(), self._transaction():
+            if newest:
+                after = f"{key.rpartition('/')[0]}0"  # "0" follows "/"
+                self._connection.execute("DELETE FROM acknowledged WHERE key > ? AND key < ?", (key, after))
             self._connection.execute("INSERT OR REPLACE INTO acknowledged VALUES (?, ?)", (key, writer))
 
     def is_acknowledged(self, key: str, writer: str) -> bool:

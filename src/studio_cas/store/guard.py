@@ -129,9 +129,17 @@ def _check(store: Store, packs: frozenset[PackId]) -> None:
 
 
 def commit_version(
-    store: Store, packs: Iterable[PackId], adopted: frozenset[PackId], create: Callable[[], Version]
+    store: Store,
+    packs: Iterable[PackId],
+    adopted: frozenset[PackId],
+    create: Callable[[], Version],
+    *,
+    newest: bool = False,
 ) -> Version:
-    """As `commit`; this machine remembers that the version has all its packs, as long as it is there itself."""
+    """As `commit`; this machine remembers that the version has all its packs, as long as it is there itself.
+
+    With `newest`, it forgets that of earlier ones.
+    """
     waiting: list[bool] = []
 
     def waits(made: Version) -> bool:
@@ -140,7 +148,7 @@ def commit_version(
 
     made = commit(store, packs, adopted, create, waits)
     if not any(waiting):
-        store.catalog.acknowledge(_key(made), made.writer)
+        store.catalog.acknowledge(_key(made), made.writer, newest=newest)
     return made
 
 

@@ -298,7 +298,7 @@ class _Capture:
         if own:
             self._store.catalog.add_made(f"{self._experiment}/{self._tag}", own, made.began)
         return guard.commit_version(
-            self._store, packs, frozenset(adopted), lambda: versions.create(self._store, number, record)
+            self._store, packs, frozenset(adopted), lambda: versions.create(self._store, number, record), newest=True
         )
 
     def close(self) -> None:
