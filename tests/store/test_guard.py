@@ -28,8 +28,8 @@ STEPS = 6
 class Stage(MemoryBackend):
     """A store where others act just before each call of the writer. `script`: who acts before which call, in order."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, **options):
+        super().__init__(**options)
         self.actors = {}
         self.script = []
         self.calls = -1  # not begun
@@ -270,6 +270,19 @@ def test_a_machine_reads_each_list_once(monkeypatch):
     with open_store(stage) as again:
         assert guard.condemned(again, {newer, OLD}) == {newer, OLD}
     assert len(read) == 2
+
+
+def test_another_list_of_the_same_number_is_another_list():
+    """The store was copied with its id, and each copy has a collector; or somebody removed the newest list."""
+    clock = iter(range(1000))
+    stage = Stage(clock=lambda: float(next(clock)))
+    store = open_store(stage)
+    publish(stage, [OLD])
+    assert guard.condemned(store, {OLD}) == {OLD}
+    other = PackId.random()
+    stage.delete(keys.condemned_list(1))
+    publish(stage, [other])
+    assert guard.condemned(store, {other}) == {other}
 
 
 @pytest.mark.parametrize("removed", [1, 2])

@@ -154,7 +154,7 @@ class _Collector:
 
     def _publish(self) -> None:
         """Create condemned lists of all that is old and unmarked, and on none yet, where all lists are there."""
-        names = guard.list_names(self._store)
+        names = [found.key for found in guard.list_lists(self._store)]
         fresh = {*self._data.old, *self._trees.old}
         if fresh and guard.is_complete(names):
             for name in names:
@@ -163,17 +163,17 @@ class _Collector:
         packs = iter(sorted(fresh))
         while piece := tuple(map(PackId, islice(packs, LIST_LENGTH))):
             number = self._create_list(number, piece) + 1
+        if fresh:
+            guard.condemned(self._store, frozenset())  # so that the catalog forgets what lies in them
 
     def _create_list(self, number: int, packs: tuple[PackId, ...]) -> int:
         """The number under which the list was created: the first that is free."""
         while True:
-            key = keys.condemned_list(number)
             try:
-                self._store.backend.create(key, [collection.encode(packs)])
+                self._store.backend.create(keys.condemned_list(number), [collection.encode(packs)])
             except ObjectExistsError:
                 number += 1
             else:
-                self._store.catalog.add_condemned(key, packs)
                 return number
 
     def _delete(self, packs: _Packs) -> Amount:

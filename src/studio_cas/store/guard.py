@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from studio_cas.errors import NotFoundError, PermissionDeniedError, StoreUnavailableError, TransientError
@@ -20,10 +21,11 @@ from studio_cas.formats import collection, keys
 from studio_cas.store.versions import read_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from typing import TypeVar
 
+    from studio_cas.backends.base import ObjectStat
     from studio_cas.formats.version import Version
     from studio_cas.ids import PackId
     from studio_cas.store.catalog import Catalog
@@ -51,21 +53,31 @@ def condemned(store: Store, packs: AbstractSet[PackId], catalog: Catalog | None 
     """
     catalog = catalog or store.catalog
     for _ in range(LISTINGS):
-        names = list_names(store)
-        unread, found = catalog.condemned(names, packs)
+        labels = {_label(one): one.key for one in list_lists(store)}
+        unread, found = catalog.condemned(tuple(labels), packs)
         with suppress(NotFoundError):
-            for name, listed in read_ahead(iter(unread), lambda name: (name, read_list(store, name)), store.backend):
+            read = partial(_labelled, store, labels)
+            for label, listed in read_ahead(iter(unread), read, store.backend):
                 found |= listed & packs
-                catalog.add_condemned(name, listed)
-            if not is_complete(names):
+                catalog.add_condemned(label, listed)
+            if not is_complete(tuple(labels.values())):
                 found |= missing(store, packs - found)
             return frozenset(found)
     raise TransientError(f"{store.url}: lists of condemned packs went away {LISTINGS} times while they were read")
 
 
-def list_names(store: Store) -> list[str]:
-    """The keys of all condemned lists, the newest first; what else somebody put there is none."""
-    return [found.key for found in store.backend.list(keys.GC) if keys.is_condemned_list(found.key)]
+def list_lists(store: Store) -> list[ObjectStat]:
+    """All condemned lists, the newest first; what else somebody put there is none."""
+    return [found for found in store.backend.list(keys.GC) if keys.is_condemned_list(found.key)]
+
+
+def _label(found: ObjectStat) -> str:
+    """Tells apart lists of one number: of a store that was copied with its id, or where one was removed by hand."""
+    return f"{found.key} {found.size} {found.created!r}"
+
+
+def _labelled(store: Store, labels: Mapping[str, str], label: str) -> tuple[str, frozenset[PackId]]:
+    return label, read_list(store, labels[label])
 
 
 def is_complete(names: Sequence[str]) -> bool:
