@@ -6,7 +6,9 @@ it is free again. Several files share one buffer.
 
 from __future__ import annotations
 
+import mmap
 import threading
+from contextlib import suppress
 
 BUFFER_SIZE = 8 * 1024 * 1024
 CROWDED = 24  # buffers in use; a first capture to a folder needs about 20: three packs and what is in flight
@@ -18,7 +20,7 @@ class ArenaBuffer:
     """Memory with a count of holders."""
 
     def __init__(self, arena: Arena) -> None:
-        self.view = memoryview(bytearray(BUFFER_SIZE))
+        self.view = _memory()
         self.used = 0
         self._arena = arena
         self._holders = 1
@@ -45,6 +47,14 @@ class ArenaBuffer:
     def taken(self) -> None:
         """Begin anew with one holder."""
         self._holders = 1
+
+
+def _memory() -> memoryview:
+    """Fresh memory for a buffer, in huge pages where the system has them: it is filled, and read, faster."""
+    memory = mmap.mmap(-1, BUFFER_SIZE)
+    with suppress(AttributeError, OSError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(memory)
 
 
 class Arena:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from array import array
-from itertools import accumulate
+from functools import partial
+from itertools import accumulate, islice, repeat
 from typing import TYPE_CHECKING
 
 from studio_cas.formats import keys, pack
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from studio_cas.ids import Buffer
     from studio_cas.store.store import Store
 
+_place = partial(tuple.__new__, Place)  # many are made, and this is three times as fast as Place(...)
 UPLOADS = 2
 REMOTE_UPLOADS = 6
 
@@ -45,7 +47,8 @@ class PackBuilder:
         lengths = [length for _, length in chunks]
         plain = sum(lengths)
         offsets = accumulate(lengths, initial=0)
-        places = [Place(self.pack_id, self.size, stored, plain, inner, codec) for _, inner in zip(chunks, offsets)]  # noqa: B905
+        columns = map(repeat, (self.pack_id, self.size, stored, plain))
+        places = list(map(_place, zip(*columns, islice(offsets, len(lengths)), repeat(codec), strict=False)))
         self.chunks += [(chunk_id, place) for (chunk_id, _), place in zip(chunks, places, strict=True)]
         self._frames.extend([len(self._stored)] * len(chunks))
         self._lengths.extend(lengths)
@@ -104,10 +107,11 @@ class PackStream:
         for (chunk_id, _), place in zip(chunks, places, strict=True):
             self.placed[chunk_id] = place
         if builder.size >= pack.TARGET_SIZE:
-            self._upload()
+            self.send()
         return places
 
-    def _upload(self) -> None:
+    def send(self) -> None:
+        """Upload the pack that is being built, beside what comes."""
         builder, self._builder = self._builder, None
         if builder is None:
             return
@@ -151,7 +155,7 @@ class PackStream:
             builder, self._builder = self._builder, None
             self._slots.acquire()
             self._create(builder)  # a single pack needs no thread
-        self._upload()
+        self.send()
         for upload in self._uploads:
             upload.result()
         self._uploads = []

@@ -204,6 +204,9 @@ class _Capture:
         secret = signing.key_files(self._store)
         walk.run(Rows(without_keys(rows, secret, walk.skip) if secret else rows))
         stale, skipped = tuple(walk.stale), tuple(sorted(walk.skipped))
+        if self._parent.version is None:  # there is nothing to merge, so nothing more comes
+            self._ingest.flush()
+            self._ingest.data.send()
         root = self._tree.finish(is_file=single is not None)
         if single is not None and not root.files and not root.leaves:
             reasons = [f"it {steady.STILL_WRITTEN}" for _ in stale]
