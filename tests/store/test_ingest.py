@@ -12,8 +12,9 @@ from studio_cas.formats import keys
 from studio_cas.store import arena
 from studio_cas.store import ingest as module
 from studio_cas.store.arena import Arena
+from studio_cas.store.chunks import Batch, Chunks
 from studio_cas.store.footers import read_footer
-from studio_cas.store.ingest import Batch, Chunks, Ingest
+from studio_cas.store.ingest import Ingest
 from studio_cas.store.store import open_store
 
 LENGTH = 300_000

@@ -21,7 +21,7 @@ from studio_cas.chunking.profile import Profile
 from studio_cas.formats import keys, store_config
 from studio_cas.formats.leaf import EntryKind, Place
 from studio_cas.ids import PackId
-from studio_cas.store.ingest import Chunks
+from studio_cas.store.chunks import Chunks
 from studio_cas.store.store import open_store
 from studio_cas.store.trees import TreeReader
 from studio_cas.store.versions import resolve

@@ -51,7 +51,7 @@ static int read_all(int file, uint8_t *data, size_t size) {
     return 0;
 }
 
-#ifdef F_SETLEASE
+#if defined(F_SETLEASE) && defined(F_SETSIG)
 /* Whether nobody has the file open for writing: 1, 0, or -1 where the system does not say (steady.py: unwritten). */
 static int unwritten(int file) {
     if (fcntl(file, F_SETSIG, SIGURG) < 0) return -1;

@@ -11,7 +11,7 @@ import os
 import threading
 from collections import deque
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from studio_cas.codec import frames, zstd
 from studio_cas.codec.choose import RAW, RAW_ABOVE, Choice, Codec, choose
@@ -19,6 +19,7 @@ from studio_cas.formats.pack import Kind
 from studio_cas.ids import digest
 from studio_cas.store import dedup
 from studio_cas.store.arena import CROWDED, CROWDED_FAR
+from studio_cas.store.chunks import Batch, Encoded, Group
 from studio_cas.store.hooks import HookIndex
 from studio_cas.store.packing import PackStream
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from studio_cas.formats.leaf import Place
     from studio_cas.ids import Buffer, PackId
     from studio_cas.store.arena import ArenaBuffer
+    from studio_cas.store.chunks import Chunks
     from studio_cas.store.store import Store
 
 T = TypeVar("T")
@@ -39,55 +41,6 @@ RUN_SIZE = 1024 * 1024
 IN_BUFFER = frozenset({Codec.RAW, Codec.PLANES})  # stored parts lie where the plain bytes were read to
 CHOICE_SPAN = 64 * 1024 * 1024
 WORKERS = max(2, min(8, os.cpu_count() or 2))
-
-
-class Chunks:
-    """The chunks of one file, in order; complete when `pending` is 0 and the file was read to its end."""
-
-    __slots__ = ("choices", "ids", "lengths", "pending", "places")
-
-    def __init__(self) -> None:
-        self.ids: list[bytes] = []
-        self.lengths: list[int] = []
-        self.places: list[Place] = []
-        self.pending = 0
-        self.choices: dict[int, Choice] = {}
-
-    @classmethod
-    def one(cls, chunk_id: bytes, length: int, place: Place) -> Self:
-        """A file of one chunk that has its place."""
-        chunks = cls.__new__(cls)
-        chunks.ids, chunks.lengths, chunks.places, chunks.pending = [chunk_id], [length], [place], 0
-        return chunks
-
-
-class Encoded(NamedTuple):
-    """What a worker made of one chunk, or of several that share a frame: a known place, or the frame."""
-
-    chunks: list[tuple[bytes, int]]
-    place: Place | None
-    codec: int
-    parts: list[Buffer]
-
-
-class Group(NamedTuple):
-    """What a worker made of small files: their ids, the places of known ones, and one frame of `fresh` (id, length)."""
-
-    ids: list[bytes]
-    known: dict[bytes, Place]
-    fresh: list[tuple[bytes, int]]
-    codec: int
-    parts: list[Buffer]
-
-
-class Batch(NamedTuple):
-    """Consecutive chunks of a file of `size` bytes, from `offset` on; `grouped`: small ones share frames."""
-
-    view: memoryview
-    lengths: list[int]
-    offset: int
-    size: int
-    grouped: bool
 
 
 class Ingest:
@@ -115,7 +68,7 @@ class Ingest:
         self.hooks = HookIndex(store, without)
         self._flights: deque[tuple[int, Future[Any], Callable[[Any], None]]] = deque()
         self._in_flight = 0
-        self._group: list[tuple[bytes, Chunks]] = []
+        self._group: list[tuple[bytes, bytes, Chunks]] = []
         self._group_bytes = 0
         self._pool: ThreadPoolExecutor | None = None
         self._looked_up: threading.Event | None = None
@@ -123,7 +76,7 @@ class Ingest:
     def small(self, data: bytes, chunks: Chunks) -> None:
         """A whole file that is one chunk smaller than the minimum: it shares a frame with its neighbours."""
         chunks.pending += 1
-        self._group.append((data, chunks))
+        self._group.append((digest(data), data, chunks))
         self._group_bytes += len(data)
         if self._group_bytes >= GROUP_SIZE:
             self._send_group()
@@ -284,10 +237,10 @@ class Ingest:
         self._group, self._group_bytes = [], 0
 
         def work() -> Group:
-            return self.encode_group([data for data, _ in group])
+            return self.encode_group([data for _, data, _ in group], ids=[chunk_id for chunk_id, _, _ in group])
 
         def take(made: Group) -> None:
-            for chunk_id, place, (data, chunks) in zip(made.ids, self.place(made), group, strict=True):
+            for place, (chunk_id, data, chunks) in zip(self.place(made), group, strict=True):
                 chunks.ids.append(chunk_id)
                 chunks.lengths.append(len(data))
                 chunks.places.append(place)
@@ -295,12 +248,15 @@ class Ingest:
 
         self._submit(size, work, take)
 
-    def encode_group(self, pieces: Sequence[Buffer], whole: Buffer | None = None) -> Group:
-        """Hash and look up small files, and put the new ones into one frame, equal ones once; from any thread.
+    def encode_group(
+        self, pieces: Sequence[Buffer], whole: Buffer | None = None, ids: list[bytes] | None = None
+    ) -> Group:
+        """Look up small files, and put the new ones into one frame, equal ones once; from any thread.
 
-        `whole` are all of them, where they lie one after another.
+        `whole` are all of them, where they lie one after another. They are hashed first, where their ids are not known.
         """
-        ids = [digest(piece) for piece in pieces]
+        if ids is None:
+            ids = [digest(piece) for piece in pieces]
         placed = self.data.placed
         known = self._store.catalog.lookup(ids)
         known |= {chunk_id: place for chunk_id in ids if (place := placed.get(chunk_id)) is not None}

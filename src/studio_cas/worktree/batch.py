@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from studio_cas import native
 from studio_cas.chunking.profile import APPEND_SUFFIXES, SQLITE_MAGIC
-from studio_cas.store.ingest import GROUP_SIZE, Chunks
+from studio_cas.store.chunks import Chunks
+from studio_cas.store.ingest import GROUP_SIZE
 from studio_cas.worktree import sqlite, steady
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from studio_cas.formats.store_config import StoreConfig
     from studio_cas.ids import Buffer
-    from studio_cas.store.ingest import Group, Ingest
+    from studio_cas.store.chunks import Group
+    from studio_cas.store.ingest import Ingest
     from studio_cas.worktree.scan import Columns
 
 AHEAD = 1024  # rows that are looked at, and at most wait, for one round of batches

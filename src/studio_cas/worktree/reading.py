@@ -20,7 +20,7 @@ from studio_cas.chunking.cutting import chunk_lengths
 from studio_cas.chunking.profile import SQLITE_MAGIC, Cutting, Profile, choose, is_append_only
 from studio_cas.ids import digest
 from studio_cas.store.arena import Arena
-from studio_cas.store.ingest import Batch, Chunks
+from studio_cas.store.chunks import Batch, Chunks
 from studio_cas.worktree import sqlite, steady
 from studio_cas.worktree.batch import Batches
 from studio_cas.worktree.scan import Row, open_below, row_of

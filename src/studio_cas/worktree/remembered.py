@@ -16,7 +16,7 @@ from studio_cas.chunking.profile import Profile
 from studio_cas.errors import StoreUnavailableError, StudioError
 from studio_cas.formats import leaf as leaves
 from studio_cas.formats.leaf import CONTINUED, KIND_MASK, PROFILE_SHIFT, EntryKind
-from studio_cas.store.ingest import Chunks
+from studio_cas.store.chunks import Chunks
 from studio_cas.store.trees import TreeReader
 from studio_cas.worktree.sqlite import SIDES
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from studio_cas.chunking.profile import Profile
     from studio_cas.formats.leaf import Place
     from studio_cas.ids import LeafId, PackId
-    from studio_cas.store.ingest import Chunks, Ingest
+    from studio_cas.store.chunks import Chunks
+    from studio_cas.store.ingest import Ingest
     from studio_cas.worktree.scan import Row
     from studio_cas.worktree.statcache import Block
     from studio_cas.worktree.state_writer import Nothing, StateWriter
