@@ -73,7 +73,7 @@ def test_a_bucket_where_nothing_may_be_deleted_says_so_before_anything_is_publis
         terminal.ok("push", weights, "exp/w", "--store", where)
         bucket.create_only = True
         told = terminal.fails(3, "gc", "--grace", "0", "--store", where).err
-        assert "garbage is collected with a credential that may delete; nothing was changed" in told
+        assert "garbage is collected with a credential that may delete; nothing was published" in told
         assert not [key for key in bucket.objects if "/gc/" in key]
         assert "nothing" in terminal.ok("gc", "--grace", "0", "--dry-run", "--store", where).out
 
@@ -86,4 +86,4 @@ def test_so_does_one_of_s3(terminal, weights):
         where = f"s3://{service.new_bucket()}/studio"
         terminal.ok("push", weights, "exp/w", "--store", where)
         told = terminal.fails(3, "gc", "--grace", "0", "--store", where).err
-        assert "garbage is collected with a credential that may delete; nothing was changed" in told
+        assert "garbage is collected with a credential that may delete; nothing was published" in told

@@ -96,7 +96,7 @@ def test_a_run_is_listed_shown_followed_stopped_and_removed(terminal, going_on):
     assert "would remove exp@1" in asked.out
     assert terminal.ok("runs", "list", "--json").json
     removed = terminal.ok("runs", "rm", "exp", "--yes").out
-    assert "stay in the store until it is collected" in removed
+    assert "stay in the store until studio gc deletes them" in removed
     assert terminal.ok("runs", "list", "--json").json == []
     assert terminal.ok("ls").out == ""
 

@@ -167,8 +167,8 @@ def rm(
 ) -> None:
     """Remove the records and the versions of an experiment, or of one attempt of it. It cannot be undone.
 
-    Versions that another attempt has too are kept. The data that no version needs any more stay in the store until it
-    is collected. It takes a credential that may delete.
+    Versions that another attempt has too are kept. The data that no version needs any more stay in the store until
+    studio gc deletes them. It takes a credential that may delete.
     """
     from studio_cas.experiment.erasure import erase, plan_erasure
     from studio_cas.experiment.runs import parse_run
@@ -203,4 +203,4 @@ def _say_removed(erasure: Erasure, *, removed: bool) -> None:
     if erasure.kept:
         print(f"kept {counted(erasure.kept, 'version')} that another attempt has too")
     if removed:
-        print("data that no version needs any more stay in the store until it is collected")
+        print("data that no version needs any more stay in the store until studio gc deletes them")

@@ -60,7 +60,7 @@ def check_deletes(store: Store) -> float:
         rights = rights_of(store.backend, trial=False)
         if rights is None or DELETE not in rights.held:  # else a retention rule, which older objects may have outlived
             raise PermissionDeniedError(
-                f"{error}: garbage is collected with a credential that may delete; nothing was changed"
+                f"{error}: garbage is collected with a credential that may delete; nothing was published"
             ) from error
     except NotFoundError:
         return now
