@@ -201,3 +201,12 @@ def test_without_the_extra_a_login_says_what_is_missing(open_bucket, new_bucket,
     monkeypatch.delitem(sys.modules, "studio_cas.backends.azure_login", raising=False)
     with pytest.raises(StoreUnavailableError, match=r"extra \[azure\].*pip install"):
         open_bucket(new_bucket()).prepare()
+
+
+def test_a_process_that_ends_without_closing_says_nothing(azure_emulator):
+    code = (
+        "from studio_cas.backends.azure import AzureBackend;"
+        f"store = AzureBackend('{azure_emulator.new_bucket()}', endpoint='{azure_emulator.endpoint}'); store.prepare()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout + ended.stderr == ""

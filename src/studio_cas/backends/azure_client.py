@@ -6,9 +6,12 @@ nor Azure's own library sends the requests: docs/adr/0020.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import time
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import cached_property
@@ -17,6 +20,7 @@ from urllib.parse import quote
 
 import aiohttp
 from fsspec import asyn
+from fsspec.exceptions import FSTimeoutError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -158,7 +162,9 @@ class Client(CloudClient):
     def _connect(self) -> _Session:
         account, loop = self.account, asyn.get_loop()
         login = None if account.key is not None or account.sas else _login()
-        return _Session(loop, asyn.sync(loop, self._new_session), login)
+        session = asyn.sync(loop, self._new_session)
+        weakref.finalize(self, _close_at_last, os.getpid(), loop, session)
+        return _Session(loop, session, login)
 
     async def _new_session(self) -> aiohttp.ClientSession:
         seconds = self.timeout
@@ -181,6 +187,13 @@ class Client(CloudClient):
         if unknown and isinstance(found, TransientError):
             return TransientError(f"{found}: is there a storage account {self.account.name}?")
         return found
+
+
+def _close_at_last(pid: int, loop: asyncio.AbstractEventLoop, session: aiohttp.ClientSession) -> None:
+    """Close what nobody has closed, at the end of the process at the latest: aiohttp would complain of it."""
+    if not session.closed and pid == os.getpid():
+        with suppress(FSTimeoutError, RuntimeError):
+            asyn.sync(loop, session.close, timeout=1.0)
 
 
 def _login() -> Any:
