@@ -216,6 +216,7 @@ def test_what_a_condemned_list_names_is_known_as_condemned_and_for_nothing_else(
         catalog.add_hooks("run", [(IDS[pack[0]], pack)])
     assert catalog.condemned(["gc/1"], PACKS) == (["gc/1"], set())
     catalog.add_condemned("gc/1", PACKS[1:3])
+    catalog.forget_condemned()
     other = Catalog(path)
     for one in (catalog, other):
         assert one.condemned(["gc/2", "gc/1"], PACKS) == (["gc/2"], set(PACKS[1:3]))

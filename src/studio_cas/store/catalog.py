@@ -183,11 +183,15 @@ class Catalog:
         return list(names), set()
 
     def add_condemned(self, name: str, packs: Iterable[PackId]) -> None:
-        """Learn the packs of the condemned list `name`, and forget what lies in them."""
+        """Learn the packs of the condemned list `name`; `forget_condemned` has to follow."""
         with self._forgiving(), self._transaction():
             rows = ((bytes(pack),) for pack in packs)
             self._connection.executemany("INSERT OR IGNORE INTO condemned VALUES (?)", rows)
             self._connection.execute("INSERT OR IGNORE INTO lists VALUES (?)", (name,))
+
+    def forget_condemned(self) -> None:
+        """Forget what lies in packs that are condemned; it looks at everything that is known, once."""
+        with self._forgiving(), self._transaction():
             known = "SELECT p.number FROM packs p JOIN condemned c ON c.pack = p.id"
             self._connection.execute(f"DELETE FROM chunks WHERE pack IN ({known})")  # noqa: S608 (no text of others)
             self._connection.execute(f"DELETE FROM packs WHERE number IN ({known})")  # noqa: S608

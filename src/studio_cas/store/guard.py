@@ -60,6 +60,8 @@ def condemned(store: Store, packs: AbstractSet[PackId], catalog: Catalog | None 
             for label, listed in read_ahead(iter(unread), read, store.backend):
                 found |= listed & packs
                 catalog.add_condemned(label, listed)
+            if unread:
+                catalog.forget_condemned()
             if not is_complete(tuple(labels.values())):
                 found |= missing(store, packs - found)
             return frozenset(found)
