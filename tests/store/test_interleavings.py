@@ -21,6 +21,7 @@ from studio_cas.backends.memory import MemoryBackend
 from studio_cas.backends.spooling import Spooling
 from studio_cas.errors import TransientError
 from studio_cas.formats import keys
+from studio_cas.moving.copying import copy_version
 from studio_cas.store import collecting, guard, reachability
 from studio_cas.store.catalog import Catalog
 from studio_cas.store.collecting import collect
@@ -29,6 +30,7 @@ from studio_cas.store.spool_folder import spool_folder
 from studio_cas.store.spooled import RULES, open_with
 from studio_cas.store.store import Store, open_store
 from studio_cas.store.trees import TreeReader
+from studio_cas.store.versions import read
 from studio_cas.testing.moody_backend import Moody
 from studio_cas.worktree.capture import capture
 from studio_cas.worktree.remembered import learn
@@ -55,6 +57,9 @@ class World:
             self.stray = capture(stray, base / "stray", "gone", "tag").version
         self.start.delete(keys.version("gone", "tag", 1))
         (self.work / "more").write_bytes(b"more" * 3000)
+        self.source = open_store(MemoryBackend(), home=base / "third")
+        with self.source:
+            self.elsewhere = capture(self.source, self.work, "exp", "tag").version
         self._homes = count()
 
     def open(self, inner, turns, name, *, knowing=()):
@@ -122,6 +127,25 @@ class World:
             turns.results["new/tag"] = made
             return bool(state.aside) or self._is_whole(inner, turns, ["new/tag"])
 
+    def copy_in(self, script):
+        """A version of another store is copied to this one, which has its data, beside a collector."""
+        inner, turns = self.copy(), Turns()
+        remove(Store(inner, self.config, self.base / "none"))
+        target = self.open(inner, turns, "copier", knowing=[self.first])
+        collector = self.open(inner, turns, "collector")
+        source = Store(self.source.backend, self.source.config, self.base / f"home-{next(self._homes)}")
+        with finishing(turns):
+            turns.add("copier", partial(copy_version, source, target, self.elsewhere))
+            turns.add("collector", partial(collect, collector, grace=0))
+            turns.play(script)
+        for store in (target, collector):
+            store.catalog.close()
+        copied = turns.results["copier"]
+        assert not isinstance(copied, BaseException), f"{copied!r} after {turns.order}"
+        plain = Store(inner, self.config, self.base / "none")
+        turns.results["new/tag"] = read(plain, "exp", "tag", copied.number)
+        return self._is_whole(inner, turns, ["new/tag"])
+
     def _write(self, store, artifact):
         return capture(store, self.work, *artifact.split("/")).version
 
@@ -188,6 +212,11 @@ def test_a_capture_that_adopts_what_is_collected_loses_nothing(world):
     assert {world.play(script, **ADOPTING) for script in adopting()} == {True}
 
 
+def test_nor_does_a_copy_from_another_store(world):
+    scripts = [*crossings("copier", "collector", WRITER_STEPS, COLLECTOR_STEPS), *stitches("copier")]
+    assert {world.copy_in(script) for script in scripts} == {True}
+
+
 def test_nor_does_one_whose_parent_is_removed(world):
     assert {world.play(script, **FOLLOWING) for script in following()} == {True}
 
@@ -232,6 +261,8 @@ def test_each_step_is_needed(world, monkeypatch, left_out):
         monkeypatch.setattr(guard, "condemned", lambda store, packs, catalog=None: frozenset())
     assert False in (world.play(script, **ADOPTING) for script in adopting())
     if left_out == "the looks of the writer":
+        monkeypatch.setattr(guard, "missing", lambda store, packs: frozenset())  # a copy looks for packs besides
+        assert False in (world.copy_in(script) for script in stitches("copier"))
         assert False in (world.play(script, **FOLLOWING) for script in following())
 
 
