@@ -567,3 +567,11 @@ def test_a_version_that_was_removed_and_made_anew_between_the_two_looks_is_read_
     collect(store, grace=0)
     assert len(looked) == 2
     assert stray not in packs(store)
+
+
+def test_nothing_is_deleted_because_somebody_condemned_it(store, work, tmp_path):
+    """Whoever may create can put a list there; versions are looked at all the same."""
+    version = capture(store, work, "exp", "tag").version
+    store.backend.create(keys.condemned_list(1), [collection.encode(packs_of(store, version))])
+    assert collect(store, grace=0).data == Amount()
+    assert pulled(store, "exp/tag", tmp_path / "out") == snapshot(work)
