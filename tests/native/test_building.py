@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -18,9 +19,12 @@ LIBRARY = "studio_cas/native/studio_native.so"
 STRICT = "-Wall -Wextra -Werror -Wshadow -Wconversion -Wno-sign-conversion"
 
 
+COMPILER = shlex.split(os.environ.get("CC", "cc"))
+
+
 def has_compiler():
     try:
-        return subprocess.run(["cc", "--version"], check=False, capture_output=True).returncode == 0
+        return subprocess.run([*COMPILER, "--version"], check=False, capture_output=True).returncode == 0
     except OSError:
         return False
 
@@ -96,7 +100,7 @@ def loaded(monkeypatch, path):
 def test_a_library_of_another_version_is_not_used(tmp_path, monkeypatch):
     source = tmp_path / "old.c"
     source.write_text("int studio_native_version(void) { return 0; }\n")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "old.so", source], check=True)
+    subprocess.run([*COMPILER, "-shared", "-fPIC", "-o", tmp_path / "old.so", source], check=True)
     library, state = loaded(monkeypatch, tmp_path / "old.so")
     assert library is None
     assert state.startswith("of another version (0, and ")
@@ -106,7 +110,7 @@ def test_a_library_of_another_version_is_not_used(tmp_path, monkeypatch):
 def test_a_library_that_lacks_a_function_is_not_used(tmp_path, monkeypatch):
     source = tmp_path / "half.c"
     source.write_text(f"int studio_native_version(void) {{ return {native.VERSION}; }}\n")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "half.so", source], check=True)
+    subprocess.run([*COMPILER, "-shared", "-fPIC", "-o", tmp_path / "half.so", source], check=True)
     library, state = loaded(monkeypatch, tmp_path / "half.so")
     assert library is None
     assert state.startswith("cannot be loaded: ")
