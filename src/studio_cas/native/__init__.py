@@ -49,7 +49,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     if os.environ.get(SWITCH) == "0":
         return None, f"switched off by {SWITCH}=0"
     if not FILE.exists():
-        return None, "not built: there was no C compiler when this was installed"
+        return None, "not built: no C compiler was found when this was installed, or it failed"
     if sys.implementation.name != "cpython" or sys.byteorder != "little":
         return None, "not for this Python or processor"
     try:
