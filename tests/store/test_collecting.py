@@ -376,6 +376,28 @@ def test_a_listing_that_is_cut_short_loses_nothing(tmp_path, work, left_out, sto
         assert pulled(store, "exp/tag", tmp_path / "out") == snapshot(work)
 
 
+def test_so_it_is_with_pins(store, clock, monkeypatch):
+    """Whoever sends what waited relies on them."""
+    free, pinned = put(store), put(store)
+    listed = MemoryBackend.list
+    publish = collecting._Collector._publish
+
+    def published(self):
+        publish(self)
+        monkeypatch.setattr(
+            MemoryBackend,
+            "list",
+            lambda self, prefix, limit=None: iter(()) if prefix == keys.PINS else listed(self, prefix),
+        )
+
+    clock.now += DAY
+    guard.create_pin(store, frozenset([pinned]))
+    monkeypatch.setattr(collecting._Collector, "_publish", published)
+    with pytest.raises(TransientError, match=r"left out pins/.*nothing was deleted"):
+        collect(store)
+    assert packs(store) == {free, pinned}
+
+
 # Collectors that are refused, die, or run beside each other.
 
 

@@ -68,8 +68,9 @@ class Reachability:
         self._check_gone(_missing(known, self._rows))
 
     def _look_at_pins(self, unpinned: frozenset[str]) -> None:
-        found = (one.key for one in self._store.backend.list(keys.PINS))
-        fresh = [key for key in found if key not in self._pins and key not in unpinned]
+        found = {one.key for one in self._store.backend.list(keys.PINS)}
+        self._check_gone(iter(sorted(self._pins - found)))
+        fresh = sorted(found - self._pins - unpinned)
         for packs in versions.read_ahead(iter(fresh), self._read_pin, self._store.backend):
             self._keep(packs)
         self._pins.update(fresh)
@@ -106,7 +107,7 @@ class Reachability:
             raise CorruptError(f"{error}; {DOUBT}: bring it back, or remove that version on purpose") from error
 
     def _check_gone(self, gone: Iterator[str]) -> None:
-        """Versions that are listed no more were removed, or else the listing is not to be believed."""
+        """What is listed no more was removed, or else the listing is not to be believed."""
 
         def is_there(key: str) -> str:
             try:
