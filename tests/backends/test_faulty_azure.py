@@ -1,6 +1,7 @@
 """What a container of Azure does when the network or the service misbehaves: the contract, and what is Azure's own."""
 
 import base64
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -124,13 +125,19 @@ def test_a_redirect_is_not_followed(bare, service):
 
 
 def test_an_account_that_does_not_exist_is_named(tmp_path, monkeypatch):
+    def knows_no_name(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
     monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(socket, "getaddrinfo", knows_no_name)  # a real one may take its time
     (tmp_path / "key").write_text(f"AZURE_STORAGE_KEY={SECRET}\n")
-    store = AzureBackend(
-        "bucket", account="nosuchaccount", endpoint="https://nosuchaccount.invalid", credentials=tmp_path / "key"
+    store = AzureBackend("bucket", account="nosuchaccount", credentials=tmp_path / "key")
+    said = (
+        r"nosuchaccount\.blob\.core\.windows\.net can not be reached: Name .* is there a storage account nosuchaccount"
     )
-    with pytest.raises(TransientError, match=r"can not be reached: .*: is there a storage account nosuchaccount"):
-        store.prepare()
+    for request in (store.prepare, lambda: store.create("a", [bytes(1 << 20)])):
+        with pytest.raises(TransientError, match=said):
+            request()
     store.close()
 
 
