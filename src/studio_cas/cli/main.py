@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-GARBAGE_THRESHOLD = 100_000  # rows of files are many and hold no cycles: 700, the default, costs 5 to 8 % of a capture
+GARBAGE_THRESHOLD = 250_000  # rows of files are many and hold no cycles: 700, the default, costs 5 to 8 % of a capture
 INTERRUPTED = 130
 STARTERS = ("run", "rerun")  # commands that start a person's own program, whose environment is theirs
 

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 GROUP_SIZE = 256 * 1024
-FLIGHT_LIMIT = 64 * 1024 * 1024
 LARGE = 1024 * 1024
 RUN_SIZE = 1024 * 1024
 IN_BUFFER = frozenset({Codec.RAW, Codec.PLANES})  # stored parts lie where the plain bytes were read to
 CHOICE_SPAN = 64 * 1024 * 1024
 WORKERS = max(2, min(8, os.cpu_count() or 2))
+FLIGHT_LIMIT = min(64, 16 + 8 * WORKERS) * 1024 * 1024  # a read for each worker, and two: more memory is slower
 
 
 class Ingest:
