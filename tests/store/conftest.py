@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from tests.reliability.folders import fill
+from tests.store.garbage import Clock
 from tests.store.team import Attacker, Machine
 
+from studio_cas.backends.memory import MemoryBackend
 from studio_cas.store import trust
 from studio_cas.store.signing import KEY_VARIABLE
+from studio_cas.store.store import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +56,24 @@ def bob(machine, ann):
     bob = machine("bob")
     trust.add(bob.home, "ann", ann.key)
     return bob
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def inner(clock):
+    return MemoryBackend(clock=clock)
+
+
+@pytest.fixture
+def store(inner, tmp_path):
+    with open_store(inner, home=tmp_path / "home") as opened:
+        yield opened
+
+
+@pytest.fixture
+def work(tmp_path):
+    return fill(tmp_path / "work", big=300_000)
