@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from studio_cas.errors import ConflictError, NotFoundError, PermissionDeniedError
+from studio_cas.experiment import removing
 from studio_cas.experiment.removing import plan_removal, remove
 from studio_cas.formats import keys
 from studio_cas.formats.experiment import Owner, Reuse, RunArtifact
@@ -110,6 +111,22 @@ def test_an_artifact_whose_last_version_goes_leaves_nothing_either(store, make, 
     take("exp/w@1")
     assert objects(store, keys.VERSIONS) == []
     assert versions.list_tags(store, "exp") == []
+
+
+def test_a_version_that_is_made_while_the_marks_of_a_bare_artifact_go_stays(store, make, take, monkeypatch):
+    make("one")
+    make("two")
+    take("exp/w@2")
+    is_bare = removing._is_bare
+
+    def then_one_is_made(*arguments):
+        bare = is_bare(*arguments)
+        assert make("three") == 3
+        return bare
+
+    monkeypatch.setattr(removing, "_is_bare", then_one_is_made)
+    take("exp/w@1")
+    assert numbers(store) == [3]
 
 
 def test_a_damaged_version_can_be_removed_and_a_collection_goes_on(store, make, take):

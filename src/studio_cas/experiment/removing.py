@@ -108,9 +108,10 @@ def remove(store: Store, removal: Removal, user: str, now: float) -> None:
     if left is None:
         return
     if _is_bare(store, removal):
-        for mark in list(backend.list(prefix)):
+        for found in list(backend.list(prefix)):
             with suppress(NotFoundError):
-                backend.delete(mark.key)
+                if version.is_removal_mark(backend.read(found.key)):  # else a capture made it just now
+                    backend.delete(found.key)
     elif left.key > removal.keys[0]:
         with suppress(ObjectExistsError):  # a capture took the number just now
             backend.create(removal.keys[0], [version.removal_mark(removal.numbers[0], user, now)])
