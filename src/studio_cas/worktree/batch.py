@@ -34,6 +34,7 @@ LOW = 256  # rows that still wait when the next round begins
 FILES = 256  # files of a batch
 LEAST = GROUP_SIZE // 4  # bytes of a batch that gets a frame of its own; a smaller one shares those of other files
 OTHERS = (*sqlite.SUFFIXES, *APPEND_SUFFIXES, b"output")  # read otherwise, or nearly always
+LATEST = 2**63 - 1  # nanoseconds: in 2262
 _ROW = struct.Struct("=4q")  # studio_row of files.c
 _own = threading.local()
 
@@ -89,9 +90,11 @@ class Batches:
         batch: list[Columns] = []
         total = 0
         for row in rows:
-            path, kind, size = row[:3]
+            path, kind, size, mtime_ns, ctime_ns = row[:5]
             if size >= self._limit or kind not in (1, 2) or path.endswith(OTHERS) or b"tfevents" in path:
                 continue  # EntryKind.FILE and EXECUTABLE
+            if max(mtime_ns, ctime_ns) > LATEST or min(mtime_ns, ctime_ns) < -LATEST:
+                continue
             if path in self.waiting:
                 continue
             if learn:
