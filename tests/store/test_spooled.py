@@ -324,6 +324,7 @@ def test_a_version_whose_packs_were_removed_is_set_aside_and_the_next_capture_st
         if condemned:
             inner.delete(keys.pack(pack))
     assert pulled(elsewhere, "exp/tag", tmp_path / "out") == snapshot(work)
+    assert here.store.state().aside == ()
 
 
 def test_a_version_that_went_up_at_once_is_acknowledged_by_no_list_from_memory(here, work, monkeypatch):

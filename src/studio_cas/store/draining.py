@@ -179,7 +179,7 @@ class Drainer:
             self._lose(item, lost)
             return
         self._took(item)
-        self._forget_aside(key.rpartition("/")[0])
+        self.forget_aside(key.rpartition("/")[0])
 
     def _create_version(self, item: Queued, renumbering: Renumbering) -> str:
         data = bytes(self._spool.queue.read(item))
@@ -232,7 +232,7 @@ class Drainer:
             self._spool.disk.create(ASIDE + item.key, [head, self._spool.queue.read(item)])
         self._spool.queue.remove(item)
 
-    def _forget_aside(self, artifact: str) -> None:
+    def forget_aside(self, artifact: str) -> None:
         """A later version of the artifact went up: it has what those set aside had, or what came after it."""
         for found in list(self._spool.disk.list(f"{ASIDE}{artifact}/")):
             self._spool.disk.delete(found.key)

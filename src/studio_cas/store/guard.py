@@ -163,6 +163,7 @@ def commit_version(
     made = commit(store, packs, adopted, create, waits)
     if not any(waiting):
         store.catalog.acknowledge(_key(made), made.writer, newest=newest)
+        store.went_up(_key(made))
     return made
 
 

@@ -121,6 +121,10 @@ class SpooledStore(Store):
         """Whether the object waits on this machine."""
         return self.spool.queue.get(key) is not None
 
+    def went_up(self, key: str) -> None:
+        """A version went up without waiting: what was set aside of its artifact needs nothing more."""
+        self.drainer.forget_aside(key.rpartition("/")[0])
+
     def state(self) -> SpoolState:
         """What waits now."""
         return _state(self.url, self.spool.disk, self.spool.queue)

@@ -80,6 +80,9 @@ class Store:
         """Whether the object waits on this machine."""
         return False
 
+    def went_up(self, key: str) -> None:
+        """A version that this machine made is in the store under `key`, with all its packs; see SpooledStore."""
+
     @cached_property
     def recent(self) -> RecentPacks:
         """The small packs that this process made last."""

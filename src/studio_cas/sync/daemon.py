@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from studio_cas.backends.metered import counts_of_process
-from studio_cas.errors import ConflictError, NotFoundError, TransientError, UsageError
+from studio_cas.errors import ConflictError, IncompleteError, NotFoundError, TransientError, UsageError
 from studio_cas.sync import schedule
 from studio_cas.sync.bell import Bell
 from studio_cas.sync.companion import Alone
@@ -50,6 +50,7 @@ LOOK = 2.0  # seconds between two looks for a folder that is missing
 IDLE = 30.0
 QUIT_CODE = 130
 SEND_SECONDS = 30.0  # that an end waits for what goes up to a store that was away
+LEAST_SECONDS = 1.0  # and for the record of the end, where all of that went by
 
 
 @dataclass
@@ -168,7 +169,22 @@ class Daemon:
                 if not self._quit:
                     self._keeper.close()
 
+    def _capture_again(self) -> float:
+        """Capture what waited and cannot go up, as packs that it shared with others went from the store meanwhile.
+
+        Gives the seconds that may still be waited for what goes up.
+        """
+        began = self.clock()
+        self._keeper.send(SEND_SECONDS)
+        left = max(LEAST_SECONDS, SEND_SECONDS - (self.clock() - began))
+        for member in [member for member in self._members if self._keeper.aside([member.pair])]:
+            member.begin(self.clock(), last_one=True)
+            self._cycle(member)
+        self._take_finished()
+        return left
+
     def _end(self) -> Ending:
+        seconds = self._capture_again()
         done = self.companion.end(self._keeper.store, [outcome(member) for member in self._members])
         for member in self._members:
             member.write_status("ended" if self._is_over(member) else "unfinished")
@@ -176,7 +192,10 @@ class Daemon:
             self.folder.end()
         code = next(filter(None, map(code_of, self._members)), 0)
         problems = [sentence for member in self._members for sentence in problems_of(member)]
-        waiting = [f"{one}; studio sync --resume sends them" for one in self._keeper.send(SEND_SECONDS)]
+        waiting = [f"{one}; studio sync --resume sends them" for one in self._keeper.send(seconds)]
+        if lost := self._keeper.aside(self.spec.pairs):
+            code = code or IncompleteError.exit_code
+            problems += [f"{what}; capture it again" for what in lost]
         outcomes = [outcome(member) for member in self._members]
         asked = dataclasses.asdict(counts_of_process())
         for asker in self._farewell:

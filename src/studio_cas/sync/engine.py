@@ -13,7 +13,7 @@ from studio_cas.formats import keys, store_config
 from studio_cas.store.spooled import SpooledStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from studio_cas.progress import Progress
@@ -88,6 +88,12 @@ class Keeper:
         """Try to send what waits on this machine for a store that was away; sentences that say what still does."""
         spooled = [store for store in self._opened if isinstance(store, SpooledStore)]
         return [told for store in spooled if (told := store.flush(seconds).waiting)]
+
+    def aside(self, pairs: Iterable[Pair]) -> list[str]:
+        """What cannot go up of the versions of `pairs`, which were captured while the store was away, in sentences."""
+        spooled = [store for store in self._opened if isinstance(store, SpooledStore)]
+        names = tuple(f"{pair.name}@" for pair in pairs)
+        return [what for store in spooled for what in store.state().aside if what.startswith(names)]
 
     def close(self) -> None:
         """Close what was opened."""
