@@ -23,7 +23,7 @@ from studio_cas.store.arena import Arena
 from studio_cas.store.chunks import Batch, Chunks
 from studio_cas.worktree import sqlite, steady
 from studio_cas.worktree.batch import Batches
-from studio_cas.worktree.scan import Row, open_below, row_of
+from studio_cas.worktree.scan import Row, is_at, open_below, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ class FileReader:
         before = os.fstat(file)
         if (before.st_mtime_ns, before.st_size, before.st_ctime_ns, before.st_ino) != (row[3], row[2], row[4], row[5]):
             found = row_of(row.path, before) if stat.S_ISREG(before.st_mode) else None
-            if found is None:
+            if found is None or not is_at(self._root, row.path, before):
                 return None
             row = found
         if grows:

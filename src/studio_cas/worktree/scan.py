@@ -80,6 +80,23 @@ def parent_below(root: int, path: bytes, flags: int = 0) -> Iterator[tuple[int, 
         os.close(folder)
 
 
+def is_at(root: int, path: bytes, status: os.stat_result) -> bool:
+    """Whether the file of `status` is the one at `path` below the open folder `root`, and no folder there is a link."""
+    *parents, name = path.split(b"/")
+    folder = os.dup(root)
+    try:
+        for parent in parents:
+            below = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    finally:
+        os.close(folder)
+    return (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino)
+
+
 def row_of(path: bytes, status: os.stat_result) -> Row | None:
     """The row of a file or link, or None where it is something else."""
     mode = status.st_mode
