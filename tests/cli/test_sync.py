@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+from tests.reliability.folders import fill
+
+from studio_cas.cli import sync
+from studio_cas.config import opening
+from studio_cas.errors import IncompleteError, TransientError
+from studio_cas.formats import keys
+from studio_cas.store.spooled import open_spooled
+from studio_cas.testing.moody_backend import Moody
+from studio_cas.worktree.capture import capture
 
 
 @pytest.fixture
@@ -124,3 +134,21 @@ def test_what_is_not_kept_cannot_be_stopped(terminal, kept):
     assert "there is: exp/weights" in terminal.fails(4, "sync", "stop", "exp/wieghts").err
     assert "say --all" in terminal.fails(2, "sync", "stop").err
     assert terminal.ok("sync", "stop", "--all").out == ""
+
+
+def test_a_version_that_cannot_go_up_is_not_said_to_have_gone(tmp_path, monkeypatch, capsys):
+    home, remote = tmp_path / "home", Moody()
+    work, theirs = (fill(tmp_path / name, big=300_000) for name in ("work", "theirs"))
+    with open_spooled(remote, home=home) as store:
+        capture(store, theirs, "them", "data")
+        remote.error = TransientError("connection refused")
+        capture(store, work, "exp", "tag")
+    remote.error = None
+    for found in list(remote.inner.list(keys.PACKS)):
+        remote.inner.delete(found.key)
+    monkeypatch.setattr(opening, "open_spooled_storage", lambda *_, **__: open_spooled(remote, home=home))
+    config = SimpleNamespace(home=home, storage=SimpleNamespace(url=remote.url), offline_budget=None)
+    assert sync._sendwaiting_for(config, quiet=False) == IncompleteError.exit_code
+    told = capsys.readouterr().err
+    assert "exp/tag@1: a pack that it shares" in told
+    assert "went up" not in told

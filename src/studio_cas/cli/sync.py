@@ -16,7 +16,7 @@ from studio_cas.cli.naming import local_path
 from studio_cas.cli.rendering import counted, print_json, print_table, printable, shown
 from studio_cas.cli.session import open_store, session_of
 from studio_cas.cli.sync_status import LIST_COLUMNS, record_of, row_of, show_status, waiting_for
-from studio_cas.errors import NotFoundError, TransientError, UsageError
+from studio_cas.errors import IncompleteError, NotFoundError, TransientError, UsageError
 
 if TYPE_CHECKING:
     from typer import _click as click
@@ -191,9 +191,13 @@ def _sendwaiting_for(config: Config, *, quiet: bool) -> int | None:
         state = store.flush(float("inf")) if isinstance(store, SpooledStore) else before
     for line in state.lines():
         _say(line)
-    if not state.objects and not quiet:
-        _say(f"{counted(len(before.versions), 'version')} that waited went up to {before.url}")
-    return TransientError.exit_code if state.objects else 0
+    lost = {what.partition(": ")[0] for what in set(state.aside).difference(before.aside)}
+    sent = len(set(before.versions) - lost)
+    if not state.objects and not quiet and (sent or not lost):
+        _say(f"{counted(sent, 'version')} that waited went up to {before.url}")
+    if state.objects:
+        return TransientError.exit_code
+    return IncompleteError.exit_code if lost else 0
 
 
 @app.command(epilog="Example: studio sync status")
