@@ -1,5 +1,6 @@
 """Full disks: one clear sentence, nothing lost, and it works once there is room."""
 
+import errno
 import os
 import random
 import shutil
@@ -40,9 +41,16 @@ def ballast(folder, left):
     """Fill the file system of `folder` but for `left` bytes."""
     path = folder / "ballast"
     with path.open("wb") as file:
-        size = shutil.disk_usage(folder).free - left
-        os.posix_fallocate(file.fileno(), 0, max(size, 1))
-    return path
+        for _ in range(10):  # others write there meanwhile
+            size = shutil.disk_usage(folder).free - left
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                return path
+    raise AssertionError("there was never room for the ballast")
 
 
 def one_sentence(error, *parts):

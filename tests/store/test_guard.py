@@ -187,7 +187,7 @@ SCRIPTS = st.tuples(
 ).flatmap(lambda parts: st.permutations([step for part in parts for step in part]))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(SCRIPTS, st.booleans(), st.booleans())
 @example([*[(0, "collector")] * 5, *[(1, "second")] * 6, (9, "collector")], True, True)
 def test_two_collectors_and_a_janitor_lose_no_pack_either(script, adopts, may_delete):

@@ -229,6 +229,8 @@ class Spooling:
     def tell(self, note: str, error: StudioError) -> None:
         """Leave a note for other processes; the time of an earlier one holds."""
         earlier = read_note(self.disk, note)
+        if earlier and (earlier.kind, earlier.reason) == (error.kind, str(error)):
+            return  # nobody who reads finds it missing for a moment
         told = {"since": earlier.since if earlier else self._wall(), "kind": error.kind, "reason": str(error)}
         self.untell(note)
         with suppress(StudioError):  # a full disk: then only this process knows

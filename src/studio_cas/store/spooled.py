@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -127,7 +127,11 @@ class SpooledStore(Store):
 
     def state(self) -> SpoolState:
         """What waits now."""
-        return _state(self.url, self.spool.disk, self.spool.queue)
+        state = _state(self.url, self.spool.disk, self.spool.queue)
+        error = self.spool.breaker.error
+        if error is not None and state.since is None:  # its note is being written
+            return replace(state, since=time.time(), kind=error.kind, reason=str(error))
+        return state
 
     def start(self) -> None:
         """Send what waits, in a thread of its own, until the store is closed."""
