@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -214,12 +215,12 @@ def our_version() -> str:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder, read-only ones too, or nothing."""
-    if path.is_dir():
-        for place, _, _ in os.walk(path):
-            os.chmod(place, 0o755)  # noqa: PTH101, S103
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    while path.is_dir():
+        with suppress(FileNotFoundError):  # a daemon that comes to its end removes its own folder there
+            for place, _, _ in os.walk(path):
+                os.chmod(place, 0o755)  # noqa: PTH101, S103
+            shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def same(left: Path, right: Path) -> bool:
