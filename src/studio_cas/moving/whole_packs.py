@@ -8,12 +8,11 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, NamedTuple
 
-from studio_cas.codec import frames
 from studio_cas.errors import CorruptError, NotFoundError
 from studio_cas.formats import keys, pack
 from studio_cas.formats.pack import HEADER_SIZE, Kind
-from studio_cas.ids import PackId, digest
-from studio_cas.store.footers import placed_chunks
+from studio_cas.ids import PackId
+from studio_cas.store.footers import check_chunks, placed_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +61,8 @@ def copy_pack(source: Store, target: Store, old: PackId) -> CopiedPack:
     try:
         data = memoryview(source.backend.read(keys.pack(old), 0, pack.HARD_CAP))
         rows = placed_chunks(old, data)
-        _verify(data, rows)
+        _check_header(data)
+        check_chunks(data, rows)
     except NotFoundError as error:
         message = f"pack {old.hex()} is missing from {source.url}"
         raise CorruptError(message) from error
@@ -76,18 +76,7 @@ def copy_pack(source: Store, target: Store, old: PackId) -> CopiedPack:
     return CopiedPack(new, len(data), chunks)
 
 
-def _verify(data: memoryview, rows: list[tuple[bytes, Place, int]]) -> None:
+def _check_header(data: memoryview) -> None:
     if bytes(data[:HEADER_SIZE]) != pack.header(Kind.DATA):
         message = "its header is not that of a data pack"
         raise CorruptError(message)
-    offset, plain = -1, memoryview(b"")
-    for chunk_id, place, length in rows:
-        if place.offset != offset:
-            offset = place.offset
-            if place.plain > pack.FRAME_LIMIT:
-                message = f"a frame of {place.plain} bytes is beyond any limit"
-                raise CorruptError(message)
-            plain = memoryview(frames.decode(place.codec, data[offset : offset + place.stored], place.plain))
-        if digest(plain[place.inner : place.inner + length]) != chunk_id:
-            message = "a chunk is not what its id says"
-            raise CorruptError(message)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from studio_cas.codec import frames
 from studio_cas.errors import CorruptError, NotFoundError, StudioError
 from studio_cas.formats import keys
-from studio_cas.ids import digest
-from studio_cas.store.footers import placed_chunks
+from studio_cas.formats.pack import HARD_CAP
+from studio_cas.store.footers import check_chunks, placed_chunks
 from studio_cas.store.spool_folder import packs_named_in
 
 if TYPE_CHECKING:
@@ -47,25 +46,13 @@ def examine(store: Store, pack: PackId, *, tree: bool = False) -> None:
     if pack in known(store):
         return
     try:
-        data = memoryview(store.backend.read(keys.pack(pack, tree=tree)))
+        data = memoryview(store.backend.read(keys.pack(pack, tree=tree), 0, HARD_CAP))
     except NotFoundError:
         remember(store, [pack])
         return
     except StudioError:
         return  # nobody can say
     try:
-        _verify(pack, data, tree=tree)
+        check_chunks(data, placed_chunks(pack, data), tree=tree)
     except CorruptError:
         remember(store, [pack])
-
-
-def _verify(pack: PackId, data: memoryview, *, tree: bool) -> None:
-    """Raises CorruptError, unless all chunks are what the footer of `pack` says; trees have checksums of their own."""
-    at, plain = -1, memoryview(b"")
-    for chunk_id, place, length in placed_chunks(pack, data):
-        if place.offset != at:
-            at = place.offset
-            plain = memoryview(frames.decode(place.codec, data[at : at + place.stored], place.plain))
-        if not tree and digest(plain[place.inner : place.inner + length]) != chunk_id:
-            message = f"a chunk of pack {pack.hex()} is damaged"
-            raise CorruptError(message)

@@ -1,16 +1,20 @@
-"""Read which chunks a pack holds, from its footer: one or two reads of its tail."""
+"""Which chunks a pack holds, from its footer, one or two reads of its tail; and whether all of a pack is sound."""
 
 from __future__ import annotations
 
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from studio_cas.codec import frames
 from studio_cas.errors import CorruptError
 from studio_cas.formats import keys, pack
-from studio_cas.formats.leaf import Place
-from studio_cas.formats.pack import HEADER_SIZE, TRAILER
+from studio_cas.formats.leaf import OBJECT_LIMIT, Place
+from studio_cas.formats.pack import FRAME_LIMIT, HEADER_SIZE, TRAILER
+from studio_cas.ids import digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from studio_cas.ids import Buffer, PackId
     from studio_cas.store.store import Store
 
@@ -39,6 +43,25 @@ def placed_chunks(pack_id: PackId, data: Buffer) -> list[tuple[bytes, Place, int
     footer = pack.decode_footer(view[offset : offset + length], trailer)
     places = _places(pack_id, footer, offset)
     return [(chunk_id, place, plain) for (chunk_id, place), plain in zip(places, footer.lengths, strict=True)]
+
+
+def check_chunks(data: memoryview, rows: Iterable[tuple[bytes, Place, int]], *, tree: bool = False) -> None:
+    """See that all chunks of the whole pack `data` are what its `rows` (see `placed_chunks`) say. Raises CorruptError.
+
+    Of a pack of trees only that they can be decoded: leaves and roots have checksums of their own.
+    """
+    limit = OBJECT_LIMIT if tree else FRAME_LIMIT
+    offset, plain = -1, memoryview(b"")
+    for chunk_id, place, length in rows:
+        if place.offset != offset:
+            offset = place.offset
+            if place.plain > limit:
+                message = f"a frame of {place.plain} bytes is beyond any limit"
+                raise CorruptError(message)
+            plain = memoryview(frames.decode(place.codec, data[offset : offset + place.stored], place.plain))
+        if not tree and digest(plain[place.inner : place.inner + length]) != chunk_id:
+            message = "a chunk is not what its id says"
+            raise CorruptError(message)
 
 
 def _places(pack_id: PackId, footer: pack.Footer, end: int) -> list[tuple[bytes, Place]]:
