@@ -130,9 +130,7 @@ def _counterpart(target: Store, version: Version) -> Version | None:
 def _is_whole(target: Store, version: Version) -> bool:
     """Whether all packs of a version that is there are there: whoever copied it may have died before he looked."""
     try:
-        guard.check_version(
-            target, version, lambda: frozenset((*TreeReader(target, version).root.packs, *version.tree_packs))
-        )
+        guard.check_version(target, version, lambda: TreeReader(target, version).named)
     except (CondemnedError, CorruptError):
         return False
     return True

@@ -32,13 +32,13 @@ def packs_of(store: Store, version: Version) -> frozenset[PackId]:
 
     Raises CorruptError also where the two do not agree, as the record alone has no checksum.
     """
-    root = TreeReader(store, version).root
-    trees = {row.place.pack for row in root.leaves if row.place}
+    tree = TreeReader(store, version)
+    trees = {row.place.pack for row in tree.root.leaves if row.place}
     if version.tree.place is not None:
         trees.add(version.tree.place.pack)
     if trees != set(version.tree_packs):
         raise CorruptError(f"{version.name}: its version record is damaged: it names other tree packs than its root")
-    return frozenset((*root.packs, *trees))
+    return tree.named
 
 
 class Reachability:

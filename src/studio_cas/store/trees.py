@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from studio_cas.formats.leaf import Leaf, Place
     from studio_cas.formats.root import LeafRow, Root
     from studio_cas.formats.version import Version
+    from studio_cas.ids import PackId
     from studio_cas.store.store import Store
 
 T = TypeVar("T")
@@ -31,6 +32,11 @@ class TreeReader:
         with named(version):
             self.root = self._read_root()
             self._check_root()
+
+    @property
+    def named(self) -> frozenset[PackId]:
+        """All packs that the version names, of data and of trees."""
+        return frozenset((*self.root.packs, *self._version.tree_packs))
 
     def _check_root(self) -> None:
         """What record, root and leaves say of each other must agree: space is reserved by it, and names are chosen."""

@@ -55,8 +55,7 @@ def du(store: Store, experiment: str | None = None) -> StoreUsage:
         for tag in versions.list_tags(store, name):
             newest = True
             for version in versions.list_versions(store, name, tag):
-                packs = {*TreeReader(store, version).root.packs, *version.tree_packs}
-                ledger.add(name, tag, version.size, packs, newest=newest)
+                ledger.add(name, tag, version.size, TreeReader(store, version).named, newest=newest)
                 newest = False
     return ledger.close(experiment)
 

@@ -224,9 +224,7 @@ class Parent:
     @property
     def named(self) -> frozenset[PackId]:
         """All packs that its record names, of data and of trees, those of `without` as well."""
-        return (
-            frozenset((*self.tree.root.packs, *self.version.tree_packs)) if self.tree and self.version else frozenset()
-        )
+        return self.tree.named if self.tree else frozenset()
 
     def owns(self, pack: PackId) -> bool:
         """Whether it uses `pack`."""
