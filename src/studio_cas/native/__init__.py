@@ -20,6 +20,9 @@ VERSION = 1  # that of native.h: what an older source tree left behind in this f
 SWITCH = "STUDIO_NATIVE"
 FILE = Path(__file__).with_name("studio_native.so")
 
+COLUMNS = 5  # of 8 bytes, in what stat says of a file
+SIGNED = (1, 2)  # times may be before 1970
+
 _pointer, _size, _int = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 _SIGNATURES = {
     "studio_split": (None, (_pointer, _size, _int, ctypes.c_char_p, _int, _pointer)),
@@ -63,6 +66,14 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     except (OSError, AttributeError) as error:
         return None, f"cannot be loaded: {error}"
     return found, "in use"
+
+
+def columns(rows: memoryview, room: int, count: int) -> list[list[int]]:
+    """What files.c put in `rows`, with room for so many files, of the first `count`: size, times, inode, device."""
+    return [
+        rows[8 * room * index : 8 * (room * index + count)].cast("q" if index in SIGNED else "Q").tolist()
+        for index in range(COLUMNS)
+    ]
 
 
 class _View(ctypes.Structure):

@@ -252,7 +252,7 @@ class _Room:
         self._names = memoryview(bytearray(NAMES))
         self._used = ctypes.c_size_t()
         self.kinds = bytearray(LISTED)
-        self._rows = memoryview(bytearray(5 * 8 * LISTED))
+        self._rows = memoryview(bytearray(8 * native.COLUMNS * LISTED))
         names, kinds, rows = native.address(self._names), native.address(self.kinds), native.address(self._rows)
         self._places = [names, ctypes.byref(self._used), kinds, rows]
 
@@ -264,11 +264,7 @@ class _Room:
     def columns(self, count: int) -> Iterator[Columns]:
         """The `count` rows that were put there."""
         paths = bytes(self._names[: self._used.value - 1]).split(b"\0")
-        columns = [
-            self._rows[8 * LISTED * index : 8 * (LISTED * index + count)].cast("q" if index in (1, 2) else "Q").tolist()
-            for index in range(5)
-        ]
-        return zip(paths, self.kinds, *columns, strict=False)
+        return zip(paths, self.kinds, *native.columns(self._rows, LISTED, count), strict=False)
 
 
 def _room() -> _Room:

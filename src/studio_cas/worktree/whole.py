@@ -83,7 +83,7 @@ def _by_library(files: Sequence[WholeFile], offsets: Sequence[int], lengths: Seq
             for file, offset, length in zip(files, offsets, lengths, strict=True)
         ]
     )
-    rows = memoryview(bytearray(5 * 8 * count))
+    rows = memoryview(bytearray(8 * native.COLUMNS * count))
     failure = ctypes.c_int()
     done: int = library.studio_write(
         files[0].root,
@@ -94,11 +94,7 @@ def _by_library(files: Sequence[WholeFile], offsets: Sequence[int], lengths: Seq
         native.address(rows),
         ctypes.byref(failure),
     )
-    columns = [
-        rows[8 * count * index : 8 * (count * index + done)].cast("q" if index in (1, 2) else "Q").tolist()
-        for index in range(5)
-    ]
-    for file, *row in zip(files, *columns, strict=False):
+    for file, *row in zip(files, *native.columns(rows, count, done), strict=False):
         file.arrived(file.position, Row(file.path, file.kind, *row))
     if failure.value:
         raise OSError(failure.value, os.strerror(failure.value), files[done].path)
