@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import time
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -138,8 +136,7 @@ class Client(CloudClient):
         elif session.login is not None:
             said["Authorization"] = f"Bearer {session.login.token()}"
         asked = "&".join([*(f"{name}={quote(value, safe='')}" for name, value in query.items()), *map("=".join, proof)])
-        trusted = self._trusted if url.startswith("https:") else None
-        return Request(method, f"{url}?{asked}" if asked else url, said, parts, most, trusted)
+        return Request(method, f"{url}?{asked}" if asked else url, said, parts, most)
 
     async def _ask(self, session: aiohttp.ClientSession, request: Request) -> tuple[int, Mapping[str, str], bytes]:
         # aiohttp sends once more, untold, what a closing connection may have swallowed: harmless for a GET only.
@@ -153,11 +150,6 @@ class Client(CloudClient):
                 return answer.status, answer.headers, await answer.read()
         except aiohttp.ClientResponseError:  # its text quotes the URL
             raise ConnectionResetError("it does not speak HTTP") from None
-
-    @cached_property
-    def _trusted(self) -> ssl.SSLContext:
-        """As the session has it."""
-        return ssl.create_default_context()
 
     def _connect(self) -> _Session:
         account, loop = self.account, asyn.get_loop()

@@ -87,8 +87,6 @@ class CloudClient(ABC):
             number = cause.errno or 0  # negative where the name is not known
             reason = os.strerror(number) if number > 0 else str(error.strerror)
             return TransientError(f"{self.endpoint} can not be reached: {reason}")
-        if isinstance(
-            error, aiohttp.ClientPayloadError | CutOffError
-        ):  # its text is that of an exception in an exception
+        if isinstance(error, aiohttp.ClientPayloadError | CutOffError):  # whose text is of an exception in an exception
             return TransientError(f"an answer of {self.endpoint} was cut off")
         return TransientError(f"no answer from {self.endpoint}: {str(error) or type(error).__name__}")

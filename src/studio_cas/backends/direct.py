@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -51,7 +52,7 @@ class CutOffError(OSError):
 class Request:
     """What to ask for. `most` is the size of the content that is wanted, if any; of a larger one nothing is read.
 
-    `trusted` says which certificates are.
+    `trusted` says which certificates are, where it is not for the system to say.
     """
 
     method: str
@@ -94,6 +95,11 @@ class Direct:
 
     def __del__(self) -> None:
         self.close()
+
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        """What the system trusts, as the sessions of the libraries do."""
+        return ssl.create_default_context()
 
     def close(self) -> None:
         """Close what no request uses."""
@@ -202,7 +208,7 @@ class Direct:
                 connection = http.client.HTTPConnection(host, port)
                 connection.sock = plain
                 return connection
-            context = trusted or ssl.create_default_context()
+            context = trusted or self._trusted
             connection = http.client.HTTPSConnection(host, port, context=context)
             connection.sock = _shaken(context, plain, host)
         except BaseException:

@@ -8,9 +8,7 @@ class, which asks a gRPC service first and hangs for 78 seconds against an emula
 from __future__ import annotations
 
 import os
-import ssl
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -25,7 +23,7 @@ from multidict import CIMultiDict
 
 from studio_cas.backends import gcs_credentials
 from studio_cas.backends.cloud import CONNECT_SECONDS, SLOWEST, CloudClient
-from studio_cas.backends.direct import LARGE, Answer, Request, proxied
+from studio_cas.backends.direct import LARGE, Request, proxied
 from studio_cas.backends.gcs_answers import read_refusal
 from studio_cas.backends.gcs_upload import Multipart
 from studio_cas.errors import PermissionDeniedError, StudioError, TransientError
@@ -114,7 +112,8 @@ class Client(CloudClient):
             try:
                 filesystem.credentials.maybe_refresh()  # here, as it would block the event loop for all threads
                 if self._large(arguments.get("data"), most):
-                    answer = self._sent(filesystem.prepared(method, self.endpoint + path, arguments, most))
+                    request = filesystem.prepared(method, self.endpoint + path, arguments, most)
+                    answer = self._direct.exchange(request)
                     headers: Mapping[str, str] = CIMultiDict(answer.headers.items())
                     if answer.status >= _BAD_STATUS:
                         raise read_refusal(answer.status, headers, bytes(answer.body))
@@ -127,20 +126,10 @@ class Client(CloudClient):
                 raise self._unanswered(error) from error
         return headers, body
 
-    def _sent(self, request: Request) -> Answer:
-        """The answer to a large request, which this thread sends itself."""
-        secure = request.url.startswith("https:")
-        return self._direct.exchange(replace(request, trusted=self._trusted) if secure else request)
-
     def _large(self, body: object, most: int) -> bool:
         """Whether a request goes on a connection of its own."""
         size = body.size if isinstance(body, Multipart) else most
         return (size or 0) >= LARGE and (self.anonymous or not proxied(self.endpoint))
-
-    @cached_property
-    def _trusted(self) -> ssl.SSLContext:
-        """As the session has it."""
-        return ssl.create_default_context()
 
     def _connect(self) -> Any:
         seconds = self.timeout
