@@ -58,3 +58,48 @@ def everything_is_large(monkeypatch):
     monkeypatch.setattr("studio_cas.backends.azure_client.LARGE", 1)
     if find_spec("s3fs"):
         monkeypatch.setattr("studio_cas.backends.s3_client.LARGE", 1)
+
+
+@pytest.fixture(scope="module")
+def bucket(cloud):
+    """A bucket of the `cloud` (a backend's class, and its emulator) of the module."""
+    kind, emulator = cloud
+    name = emulator.new_bucket()
+    store = kind(name, endpoint=emulator.endpoint)
+    store.prepare()
+    store.close()
+    return name
+
+
+@pytest.fixture
+def new_bucket(cloud):
+    """Gives names of buckets that are not there yet."""
+    return cloud[1].new_bucket
+
+
+@pytest.fixture
+def open_bucket(cloud):
+    """Opens stores, which are closed in the end."""
+    kind, emulator = cloud
+    opened = []
+
+    def open_(*name, endpoint=emulator.endpoint, **options):
+        opened.append(kind(*name, endpoint=endpoint, **options))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(bucket, open_bucket, request):
+    """A store of this test alone."""
+    return open_bucket(bucket, f"/{request.node.nodeid.encode().hex()[-200:]}/")
+
+
+@pytest.fixture
+def service(server):
+    """The scripted `server` of the module, which does nothing wrong yet."""
+    server.reset()
+    return server

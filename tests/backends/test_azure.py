@@ -27,35 +27,8 @@ def machine(azure_emulator):
 
 
 @pytest.fixture(scope="module")
-def bucket(azure_emulator, machine):
-    name = azure_emulator.new_bucket()
-    store = AzureBackend(name, endpoint=azure_emulator.endpoint)
-    store.prepare()
-    store.close()
-    return name
-
-
-@pytest.fixture
-def new_bucket(azure_emulator):
-    return azure_emulator.new_bucket
-
-
-@pytest.fixture
-def open_bucket(azure_emulator):
-    opened = []
-
-    def open_(*name, endpoint=azure_emulator.endpoint, **options):
-        opened.append(AzureBackend(*name, endpoint=endpoint, **options))
-        return opened[-1]
-
-    yield open_
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(bucket, open_bucket, request):
-    return open_bucket(bucket, f"/{request.node.nodeid.encode().hex()[-200:]}/")
+def cloud(azure_emulator, machine):
+    return AzureBackend, azure_emulator
 
 
 class TestAzure(BackendContract, BucketContract):

@@ -22,12 +22,6 @@ def server():
 
 
 @pytest.fixture
-def service(server):
-    server.reset()
-    return server
-
-
-@pytest.fixture
 def bare(service, tmp_path):
     (tmp_path / "key").write_text(f"AZURE_STORAGE_KEY={SECRET}\n")
     store = AzureBackend(

@@ -16,12 +16,6 @@ def server():
 
 
 @pytest.fixture
-def service(server):
-    server.reset()
-    return server
-
-
-@pytest.fixture
 def bare(service):
     store = GcsBackend(BUCKET, endpoint=service.endpoint, project="p", timeout=TIMEOUT)
     yield store

@@ -21,12 +21,6 @@ def server():
 
 
 @pytest.fixture
-def service(server):
-    server.reset()
-    return server
-
-
-@pytest.fixture
 def bare(service, keys):
     store = S3Backend(BUCKET, endpoint=service.endpoint, credentials=keys(), region="eu-west-1", timeout=TIMEOUT)
     yield store

@@ -14,38 +14,8 @@ from studio_cas.testing.bucket_contract import BucketContract
 
 
 @pytest.fixture(scope="module")
-def bucket(gcs_emulator):
-    name = gcs_emulator.new_bucket()
-    store = GcsBackend(name, endpoint=gcs_emulator.endpoint)
-    store.prepare()
-    store.close()
-    return name
-
-
-@pytest.fixture
-def store(gcs_emulator, bucket, request):
-    prefix = request.node.nodeid.encode().hex()[-200:]
-    store = GcsBackend(bucket, f"/{prefix}/", endpoint=gcs_emulator.endpoint)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def new_bucket(gcs_emulator):
-    return gcs_emulator.new_bucket
-
-
-@pytest.fixture
-def open_bucket(gcs_emulator):
-    opened = []
-
-    def open_(*name, endpoint=gcs_emulator.endpoint, **options):
-        opened.append(GcsBackend(*name, endpoint=endpoint, **options))
-        return opened[-1]
-
-    yield open_
-    for store in opened:
-        store.close()
+def cloud(gcs_emulator):
+    return GcsBackend, gcs_emulator
 
 
 class TestGcs(BackendContract, BucketContract):

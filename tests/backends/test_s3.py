@@ -19,12 +19,8 @@ pytestmark = pytest.mark.usefixtures("models_are_read_once")
 
 
 @pytest.fixture(scope="module")
-def bucket(s3_server):
-    name = s3_server.new_bucket()
-    store = S3Backend(name, endpoint=s3_server.endpoint)
-    store.prepare()
-    store.close()
-    return name
+def cloud(s3_server, machine):
+    return S3Backend, s3_server
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,29 +30,6 @@ def machine(s3_server):
         for name, value in s3_server.environment.items():
             patch.setenv(name, value)
         yield patch
-
-
-@pytest.fixture
-def new_bucket(s3_server):
-    return s3_server.new_bucket
-
-
-@pytest.fixture
-def open_bucket(s3_server):
-    opened = []
-
-    def open_(*name, endpoint=s3_server.endpoint, **options):
-        opened.append(S3Backend(*name, endpoint=endpoint, **options))
-        return opened[-1]
-
-    yield open_
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(bucket, open_bucket, request):
-    return open_bucket(bucket, f"/{request.node.nodeid.encode().hex()[-200:]}/")
 
 
 class TestS3(BackendContract, BucketContract):
