@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -158,3 +158,19 @@ def weights(tmp_path: Path) -> Path:
     (folder / "deep" / "config.json").write_text('{"lr": 0.1}\n')
     (folder / "latest").symlink_to("epoch-1.bin")
     return folder
+
+
+@pytest.fixture
+def bucket_of(request: pytest.FixtureRequest, terminal: Terminal) -> Callable[[str], str]:
+    """Gives, for a scheme, the URL of a store in a bucket that is not there yet; `terminal` reaches its service."""
+
+    def bucket_of(scheme: str) -> str:
+        if scheme == "gs":
+            service = request.getfixturevalue("gcs_emulator")
+            terminal.environment["STORAGE_EMULATOR_HOST"] = service.endpoint
+        else:
+            service = request.getfixturevalue({"s3": "s3_server", "az": "azure_emulator"}[scheme])
+            terminal.environment.update(service.environment)
+        return f"{scheme}://{service.new_bucket()}/studio"
+
+    return bucket_of

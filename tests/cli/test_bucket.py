@@ -20,15 +20,9 @@ print("trained")
 
 
 @pytest.fixture(params=["gs", "s3", "az"])
-def bucket(request, terminal):
+def bucket(request, bucket_of):
     """The URL of a store in a bucket that is not there yet; `terminal` reaches its service."""
-    if request.param == "gs":
-        service = request.getfixturevalue("gcs_emulator")
-        terminal.environment["STORAGE_EMULATOR_HOST"] = service.endpoint
-    else:
-        service = request.getfixturevalue({"s3": "s3_server", "az": "azure_emulator"}[request.param])
-        terminal.environment.update(service.environment)
-    return f"{request.param}://{service.new_bucket()}/studio"
+    return bucket_of(request.param)
 
 
 @pytest.fixture

@@ -16,17 +16,11 @@ pytestmark = pytest.mark.own_store
 
 
 @pytest.fixture(params=["folder", "gs", "s3", "az"])
-def where(request, terminal):
+def where(request, terminal, bucket_of):
     """A store in a folder, and in buckets of three services."""
     if request.param == "folder":
         return str(terminal.folder / "there")
-    if request.param == "gs":
-        service = request.getfixturevalue("gcs_emulator")
-        terminal.environment["STORAGE_EMULATOR_HOST"] = service.endpoint
-    else:
-        service = request.getfixturevalue({"s3": "s3_server", "az": "azure_emulator"}[request.param])
-        terminal.environment.update(service.environment)
-    return f"{request.param}://{service.new_bucket()}/studio"
+    return bucket_of(request.param)
 
 
 def test_what_a_removed_run_stored_is_freed(terminal, weights, where):
