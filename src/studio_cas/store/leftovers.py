@@ -23,7 +23,6 @@ from studio_cas.store.versions import read_ahead
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from studio_cas.backends.base import Backend
     from studio_cas.store.store import Store
 
 
@@ -97,12 +96,8 @@ def remove(store: Store, found: Found, there: AbstractSet[bytes], *, dry_run: bo
 def _dead_runs(store: Store, found: Found, there: AbstractSet[bytes]) -> list[str]:
     def dead(key: str) -> str:
         with suppress(NotFoundError, CorruptError):  # one that nobody can read is left to a person
-            rows = hooks.decode(_read(store.backend, key))
+            rows = hooks.decode(bytes(store.backend.read(key)))
             return key if all(pack not in there for _, pack in rows) else ""
         return ""
 
     return list(read_ahead(iter(found.hooks), dead, store.backend))
-
-
-def _read(backend: Backend, key: str) -> bytes:
-    return bytes(backend.read(key))

@@ -86,14 +86,16 @@ class Keeper:
 
     def send(self, seconds: float) -> list[str]:
         """Try to send what waits on this machine for a store that was away; sentences that say what still does."""
-        spooled = [store for store in self._opened if isinstance(store, SpooledStore)]
-        return [told for store in spooled if (told := store.flush(seconds).waiting)]
+        return [told for store in self._spooled if (told := store.flush(seconds).waiting)]
 
     def aside(self, pairs: Iterable[Pair]) -> list[str]:
         """What cannot go up of the versions of `pairs`, which were captured while the store was away, in sentences."""
-        spooled = [store for store in self._opened if isinstance(store, SpooledStore)]
         names = tuple(f"{pair.name}@" for pair in pairs)
-        return [what for store in spooled for what in store.state().aside if what.startswith(names)]
+        return [what for store in self._spooled for what in store.state().aside if what.startswith(names)]
+
+    @property
+    def _spooled(self) -> list[SpooledStore]:
+        return [store for store in self._opened if isinstance(store, SpooledStore)]
 
     def close(self) -> None:
         """Close what was opened."""
