@@ -25,10 +25,14 @@ def test_versions_are_whole_whatever_was_killed(tmp_path, seed):
     assert all(soak.killed.values()), f"some were always done before they were killed: {soak.killed}"
 
 
+@pytest.mark.parametrize("again", ["the same", "another"])
 @pytest.mark.parametrize("what", ["folder", "file"])
-def test_a_pull_that_is_killed_when_all_is_in_place_leaves_nothing_to_the_next(store, work, out, monkeypatch, what):
+def test_a_pull_that_is_killed_when_all_is_in_place_leaves_nothing_to_the_next(
+    store, work, out, monkeypatch, what, again
+):
     fill(work)
-    version = capture(store, work if what == "folder" else work / "big", "exp", "tag").version
+    source = work if what == "folder" else work / "big"
+    version = capture(store, source, "exp", "tag").version
     module, installing = (fresh, "_install") if what == "folder" else (single, "_replace")
     install = getattr(module, installing)
 
@@ -44,5 +48,9 @@ def test_a_pull_that_is_killed_when_all_is_in_place_leaves_nothing_to_the_next(s
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert names(out) == [".here.studio-partial", "here"]
     monkeypatch.undo()
+    if again == "another":
+        (work / "big").write_bytes(b"changed")
+        version = capture(store, source, "exp", "tag").version
     materialise(store, version, out / "here")
     assert names(out) == ["here"]
+    assert (out / "here" / "big" if what == "folder" else out / "here").read_bytes() == (work / "big").read_bytes()

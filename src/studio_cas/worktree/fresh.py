@@ -32,8 +32,8 @@ def fresh(pull: Pull, dest: Path, *, dry_run: bool) -> MaterialiseResult:
         state = pull.state(dest)
         try:
             fetcher, writing = build(pull, staging, state)
+            state.commit()  # before: a pull that is killed in between would not know its own files
             _install(staging.tree, dest)
-            state.commit()
         finally:
             state.abandon()
     return pull.report(dest, (), writing, fetcher)

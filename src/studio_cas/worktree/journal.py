@@ -30,7 +30,7 @@ class Journal:
         self._begun: list[tuple[bytes, Parent]] | None = None
 
     def begin(self, version: Version, path: bytes) -> None:
-        """The part of `version` below `path` will be put in place now."""
+        """The part of `version` at or below `path` will be put in place now."""
         line = [version.experiment, version.tag, version.number, os.fsdecode(path)]
         with suppress(OSError):  # without it the next pull may ask for --force
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,13 +42,13 @@ class Journal:
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def entries(self, name: bytes) -> Iterator[Entry]:
-        """What the pulls that stopped would have put at `name`."""
+    def entries(self, name: bytes = b"") -> Iterator[Entry]:
+        """What the pulls that stopped would have put at `name`, or as the destination itself."""
         if self._begun is None:
             self._begun = list(self._read())
         for path, parent in self._begun:
             with suppress(StudioError):
-                entry = parent.entry(path + b"/" + name if path else name)
+                entry = parent.entry(b"/".join(filter(None, (path, name))))
                 if entry is not None:
                     yield entry
 
